@@ -1,0 +1,1 @@
+"""The product: what Entra Connector does, without any Azure Functions type."""

@@ -1,0 +1,121 @@
+"""Every error that the product raises on purpose.
+
+    EntraConnectorError
+    ├── ConfigurationError        settings are missing or wrong; lists all of them
+    ├── SignInRefused             Entra did not give us a token
+    ├── SecretUnavailable         Key Vault has no such secret, or is out of reach
+    ├── StorageUnavailable        Blob or Queue storage is out of reach, or refuses us
+    ├── GraphError                a request to Microsoft Graph did not succeed
+    │   ├── GraphRefused          403 or 401: a permission or a licence is missing
+    │   ├── GraphThrottled        429 for longer than a slice may wait; says how long
+    │   ├── GraphUnreachable      5xx, a time-out or a broken connection, after all retries
+    │   ├── GraphRequestRejected  any other 4xx: our request was wrong for this tenant
+    │   ├── DeltaStateLost        410, or `syncStateNotFound`: only a full run helps
+    │   ├── PageTokenExpired      `Directory_ExpiredPageToken`: this dataset starts anew
+    │   └── InvalidPage           an answer that is no page of the dataset
+    ├── RunUnderWay               a run is asked for while another is at work
+    └── StaleMessage              a message whose run or slice was superseded; ends quietly
+
+Messages say what happened, to what, and what to do. None holds a secret, a token or a URL's query.
+"""
+
+
+class EntraConnectorError(Exception):
+    """The root: catching it catches all that the product raises on purpose."""
+
+
+class ConfigurationError(EntraConnectorError):
+    """Settings are missing or wrong. `problems` has one sentence a setting, all at once."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("The app's settings need attention: " + " ".join(problems))
+        self.problems = problems
+
+
+class SignInRefused(EntraConnectorError):
+    """Entra did not give us a token. `code` is the AADSTS number, if it named one."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class SecretUnavailable(EntraConnectorError):
+    """Key Vault has no such secret, or is out of reach."""
+
+
+class StorageUnavailable(EntraConnectorError):
+    """Blob or Queue storage is out of reach, or refuses us."""
+
+
+class GraphError(EntraConnectorError):
+    """A request to Microsoft Graph did not succeed. `reason` is the manifest's word for it."""
+
+    reason = "error"
+
+
+class GraphRefused(GraphError):
+    """403 or 401. `reason` is `permission` or `licence`."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class GraphThrottled(GraphError):
+    """429 for longer than a slice may wait. `retry_after` is in seconds."""
+
+    reason = "throttling"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class GraphUnreachable(GraphError):
+    """5xx, a time-out or a broken connection, after all retries."""
+
+    reason = "unreachable"
+
+
+class GraphRequestRejected(GraphError):
+    """Any other 4xx. `status` is the HTTP status, `code` Graph's error code."""
+
+    reason = "rejected"
+
+    def __init__(self, message: str, status: int, code: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class DeltaStateLost(GraphError):
+    """Graph has forgotten our delta link (410, or 400 `syncStateNotFound`)."""
+
+    reason = "delta-state-lost"
+
+
+class PageTokenExpired(GraphError):
+    """The next link is too old (400 `Directory_ExpiredPageToken`)."""
+
+    reason = "page-token-expired"
+
+
+class InvalidPage(GraphError):
+    """An answer that is no page of the dataset: not JSON, wrong types, or wrong links."""
+
+    reason = "invalid"
+
+
+class RunUnderWay(EntraConnectorError):
+    """A run is asked for while another is at work."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"Run {run_id} is under way. Wait until it ends: GET /api/directory/status shows it."
+        )
+        self.run_id = run_id
+
+
+class StaleMessage(EntraConnectorError):
+    """A message whose run or slice was superseded. Not a failure: it ends quietly."""

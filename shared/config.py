@@ -35,7 +35,7 @@ _TOKEN = re.compile(r"[^\s,]{1,256}")
 _RUN_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _DURATION = re.compile(r"(\d{1,6})([dhm])")
 _MINUTES = {"d": 24 * 60, "h": 60, "m": 1}
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 _OWN_PREFIXES = ("DIRECTORY_", "ENTRA_", "SYNC_", "VALIDATION_", "WEBHOOK_")
 
 
@@ -306,7 +306,7 @@ class _Reader:
         if url is None or not url.hostname:
             self.report(name, "is not a URL")
         elif url.scheme != "https" and not (
-            loopback_http and url.scheme == "http" and url.hostname in _LOOPBACK
+            loopback_http and url.scheme == "http" and url.hostname in LOOPBACK_HOSTS
         ):
             self.report(name, "does not begin with https://")
         elif url.query or url.fragment or url.username or url.password:

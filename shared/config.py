@@ -31,6 +31,7 @@ WEBHOOK_AUTHS: tuple[WebhookAuth, ...] = get_args(WebhookAuth)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CONTAINER = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)*")
 _OWN_CONTAINERS = ("sync-state", "audit")
+_HOST = re.compile(r"[a-z0-9.:-]+")
 _TOKEN = re.compile(r"[^\s,]{1,256}")
 _RUN_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _DURATION = re.compile(r"(\d{1,6})([dhm])")
@@ -285,11 +286,12 @@ class _Reader:
                 self.report("DIRECTORY_STORAGE", "is not well-formed")
         elif not by_uri:
             self.report("DIRECTORY_STORAGE", "is missing")
+        required = by_uri and not connection_string
         # Azurite has the account's name in the path.
         return StorageSettings(
             connection_string=connection_string or None,
-            blob_uri=self._url(blob, path=True, required=by_uri),
-            queue_uri=self._url(queue, path=True, required=by_uri),
+            blob_uri=self._url(blob, path=True, required=required),
+            queue_uri=self._url(queue, path=True, required=required),
             table_uri=self._url(table, path=True),
         )
 
@@ -303,7 +305,7 @@ class _Reader:
                 self.report(name, "is missing")
             return None
         url = _split(text)
-        if url is None or not url.hostname:
+        if url is None or not _HOST.fullmatch(url.hostname or ""):
             self.report(name, "is not a URL")
         elif url.scheme != "https" and not (
             loopback_http and url.scheme == "http" and url.hostname in LOOPBACK_HOSTS
@@ -331,7 +333,7 @@ def _split(text: str) -> SplitResult | None:
         _ = url.port  # raises when it is no number
     except ValueError:
         return None
-    return None if re.search(r"[\s\\]", text) else url
+    return None if re.search(r"\s", text) else url
 
 
 def _is_connection_string(text: str) -> bool:

@@ -1,0 +1,1 @@
+"""Tests of shared/formats and of the published schemas."""

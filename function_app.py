@@ -1,0 +1,8 @@
+"""Composition root: what Azure Functions finds here is what the app does."""
+
+import azure.functions as func
+
+from functions.directory_sync import directory_sync
+
+app = func.FunctionApp()
+app.register_functions(directory_sync)

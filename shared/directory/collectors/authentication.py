@@ -1,0 +1,118 @@
+"""What users can sign in with: the registration report, or, where it is refused, each user's own methods.
+
+Graph advises against asking for every user's methods. So it is done for a budget of users a run, those of
+whom nothing is known first, then those whose knowledge is oldest; the rest keep what is known of them.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from shared.directory.authentication import UserMethods, methods_in_report_words
+from shared.directory.collectors.interface import PagedCollector, Progress, SliceContext
+from shared.directory.collectors.users import add_by_id
+from shared.directory.records import User
+from shared.directory.users import read_users
+from shared.errors import GraphRefused, GraphRequestRejected, InvalidPage
+from shared.graph import queries
+from shared.graph.batch import get_many
+from shared.graph.objects import Method
+from shared.graph.paging import RAW_PAGE, Page, read_page
+from shared.snapshots.parts import read_part
+from shared.snapshots.shuffle import bucket_of, read_rows
+from shared.snapshots.state import Run
+
+if TYPE_CHECKING:
+    from kiota_abstractions.request_information import RequestInformation
+
+METHODS_BUDGET = 2_000
+"""Users a run whose methods are read one by one: a hundred batches."""
+
+METHODS_PERMISSION = "UserAuthenticationMethod.Read.All"
+BY_USER = "methods"
+
+_methods = msgspec.json.Decoder(Page[Method])
+_records = msgspec.json.Decoder(User)
+_encode = msgspec.json.Encoder().encode
+
+
+class AuthenticationCollector(PagedCollector):
+    dataset = "authentication"
+    permission = "AuditLog.Read.All"
+
+    @staticmethod
+    def streams(run: Run) -> dict[str, int]:
+        return {"authentication": run.buckets}
+
+    def first_request(self, context: SliceContext) -> "RequestInformation":
+        return queries.registration_details(context.graph)
+
+    def take(self, body: bytes, context: SliceContext) -> Page[Any]:
+        page = read_page(body, RAW_PAGE, self.dataset, delta=False)
+        add_by_id(page, context.rows, "authentication", self.dataset)
+        return page
+
+    async def step(self, context: SliceContext) -> Progress:
+        if context.checkpoint.mode == BY_USER:
+            return await self._read_bucket(context)
+        try:
+            return await super().step(context)
+        except GraphRefused as refused:
+            if context.checkpoint.cursor is not None:
+                raise
+            # No licence or no permission for the report: ask for the users' methods instead.
+            checkpoint = context.checkpoint
+            checkpoint.mode = BY_USER
+            checkpoint.reason, checkpoint.error = refused.reason, str(refused)
+            checkpoint.cursor = "0"
+            return Progress.PAUSES
+
+    async def _read_bucket(self, context: SliceContext) -> Progress:
+        """Read the methods of this bucket's share of users. The cursor is the bucket's number."""
+        checkpoint, run = context.checkpoint, context.run
+        bucket = int(checkpoint.cursor or 0)
+        ids = await self._candidates(context, bucket)
+        try:
+            await self._read_methods(context, ids[: max(1, METHODS_BUDGET // run.buckets)])
+        except GraphRefused as refused:
+            # The report is the better way; what it lacks comes first.
+            raise GraphRefused(
+                f"{checkpoint.error} The users' own methods are no way round it: {refused}",
+                reason=checkpoint.reason or refused.reason,
+            ) from None
+        checkpoint.cursor = str(bucket + 1)
+        checkpoint.pages += 1
+        return Progress.ENDED if bucket + 1 >= run.buckets else Progress.GOES_ON
+
+    async def _candidates(self, context: SliceContext, bucket: int) -> list[str]:
+        """The bucket's users, those first of whom least is known."""
+        assert context.users is not None
+        users, _ = read_users(await read_rows(context.state, context.users.files, "users", bucket))
+        known_since: dict[str, str] = {}
+        if context.previous_users and (part := context.previous_users[bucket]):
+            for record in await read_part(context.output, part, _records):
+                if record.authentication and record.authentication.source == "methods":
+                    known_since[record.id] = record.authentication.as_of or ""
+        return sorted(users, key=lambda object_id: (known_since.get(object_id, ""), object_id))
+
+    async def _read_methods(self, context: SliceContext, ids: list[str]) -> None:
+        urls = {object_id: f"/users/{object_id}/authentication/methods" for object_id in ids}
+        answers = await get_many(
+            context.graph,
+            urls,
+            context.checkpoint.usage,
+            subject="authentication methods",
+            permission=METHODS_PERMISSION,
+        )
+        for object_id, body in answers.items():
+            if isinstance(body, GraphRequestRejected):
+                if body.status != 404:
+                    raise body
+                continue  # deleted since it was listed
+            try:
+                methods = _methods.decode(body).value
+            except msgspec.DecodeError as error:
+                raise InvalidPage(f"authentication methods: an answer cannot be read: {error}.") from None
+            row = _encode(UserMethods(object_id, methods_in_report_words(methods)))
+            context.rows.add("authentication", bucket_of(object_id, context.run.buckets), row)
+        context.checkpoint.rows += len(answers)

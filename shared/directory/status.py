@@ -1,0 +1,66 @@
+"""How the sync is doing: the run under way or failed, the last published one, and what is held."""
+
+import asyncio
+from typing import Any
+
+from shared.snapshots.blobs import BlobContainer
+from shared.snapshots.manifest import read_pointer
+from shared.snapshots.state import Checkpoint, Run, StateStore
+
+
+async def sync_status(state: StateStore, output: BlobContainer) -> dict[str, Any]:
+    """`{"current": …, "published": …, "held": …}`, each an object or None.
+
+    `current` is the run under way, or the last one if it failed; a published run is not shown twice.
+    """
+    stored, pointer = await asyncio.gather(state.run(), read_pointer(output))
+    run = stored[0] if stored else None
+    return {
+        "current": None if run is None or run.status == "published" else await _describe(run, state),
+        "published": None
+        if pointer is None
+        else {
+            "run_id": pointer[0].run_id,
+            "sequence": pointer[0].sequence,
+            "published_at": pointer[0].published_at,
+            "manifest": pointer[0].manifest,
+        },
+        "held": {"run_id": run.run_id, "reason": run.error} if run and run.status == "held" else None,
+    }
+
+
+async def _describe(run: Run, state: StateStore) -> dict[str, Any]:
+    checkpoints = await asyncio.gather(*(state.checkpoint(run.run_id, name) for name in run.datasets))
+    members, groups = await asyncio.gather(
+        state.built_buckets(run.run_id, "members"), state.built_buckets(run.run_id, "groups")
+    )
+    described: dict[str, Any] = {
+        "run_id": run.run_id,
+        "sequence": run.sequence,
+        "kind": run.kind,
+        "status": run.status,
+        "started_at": run.started_at,
+        "datasets": {one[0].dataset: _progress(one[0]) for one in checkpoints if one},
+        "build": {"done": len(members) + len(groups), "of": run.buckets + run.group_buckets},
+    }
+    if run.ended_at:
+        described["ended_at"] = run.ended_at
+    if run.error:
+        described["error"] = run.error
+    return described
+
+
+def _progress(checkpoint: Checkpoint) -> dict[str, Any]:
+    progress: dict[str, Any] = {
+        "status": checkpoint.status,
+        "rows": checkpoint.rows,
+        "pages": checkpoint.pages,
+        "requests": checkpoint.usage.requests,
+        "resource_units": checkpoint.usage.resource_units,
+        "throttled": checkpoint.usage.throttled,
+        "retried": checkpoint.usage.retried,
+    }
+    for name in ("total", "mode", "reason", "error"):
+        if value := getattr(checkpoint, name):
+            progress[name] = value
+    return progress

@@ -1,0 +1,413 @@
+"""A directory sync from its start to its publication: the order of its steps, and how it heals.
+
+    tick or request ─ start ─▶ collect each dataset, slice by slice
+                               ▼ all have ended
+                               build members' buckets ─▶ build groups' buckets
+                                                         ▼ all are built
+                                                         publish, sweep
+
+Every step is a message that may come twice, late, or after its run is over. It reads what is stored, does
+what is still missing, stores it by compare-and-set, and enqueues what follows. Should a worker die between
+the last two, the next tick enqueues it.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from shared.config import Settings
+from shared.directory.build import Builder, BuildInput, read_labels
+from shared.directory.collectors import COLLECTORS
+from shared.directory.collectors.authentication import BY_USER
+from shared.directory.collectors.interface import SliceContext
+from shared.directory.publish import compose, publish
+from shared.directory.slices import read_slice
+from shared.directory.steps import Step, StepQueue
+from shared.directory.values import rfc3339
+from shared.errors import EntraConnectorError, RunUnderWay, StaleMessage, StorageUnavailable
+from shared.graph import queries
+from shared.graph.paging import VisitedLinks
+from shared.graph.policy import Usage
+from shared.snapshots.blobs import BlobContainer
+from shared.snapshots.manifest import read_pointer
+from shared.snapshots.shuffle import RowWriter
+from shared.snapshots.state import (
+    STATE_VERSION,
+    Built,
+    Checkpoint,
+    Published,
+    Run,
+    Stage,
+    StateStore,
+)
+
+if TYPE_CHECKING:
+    from shared.graph.client import GraphClient
+
+log = logging.getLogger(__name__)
+
+BUCKET_ROWS = 8_192
+"""Most objects that a bucket holds on average: what one build message keeps in memory."""
+MAX_BUCKETS = 1_024
+UNKNOWN_SIZE_BUCKETS = 8
+"""Where Graph does not tell the size of the directory."""
+LAST_ATTEMPT = 5
+"""`maxDequeueCount` of host.json: after this delivery a message would be poison."""
+
+INTERNAL_DATASETS = ("deleted-users",)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class DirectorySync:
+    """One tenant's directory sync. Everything that it works with is injected."""
+
+    settings: Settings
+    state: StateStore
+    output: BlobContainer
+    queue: StepQueue
+    graph: Callable[[], Awaitable["GraphClient"]]
+    """The client, made when first needed: its SDK is heavy."""
+    now: Callable[[], datetime] = utc_now
+    clock: Callable[[], float] = time.monotonic
+    bucket_rows: int = BUCKET_ROWS
+    _shared: BuildInput | None = None
+    """What the buckets of a run share; kept for the next bucket of the same run."""
+
+    # --- starting -------------------------------------------------------------------------------------
+
+    async def tick(self) -> str:
+        """The timer: start a run, or heal the one that is under way. Returns its id."""
+        stored = await self.state.run()
+        if stored is not None and stored[0].under_way:
+            run = stored[0]
+            if run.state_version == STATE_VERSION:
+                log.info("run healed", extra={"run_id": run.run_id, "status": run.status})
+                await self._enqueue_pending(run)
+                return run.run_id
+            log.warning("run of another version is started anew", extra={"run_id": run.run_id})
+        return await self._start(stored)
+
+    async def start(self) -> str:
+        """A request: start a run now. Raises `RunUnderWay`."""
+        stored = await self.state.run()
+        if stored is not None and stored[0].under_way and stored[0].state_version == STATE_VERSION:
+            raise RunUnderWay(stored[0].run_id)
+        return await self._start(stored)
+
+    async def _start(self, stored: tuple[Run, str] | None) -> str:
+        await self.output.ensure()
+        await self.state.container.ensure()
+        pointer = await read_pointer(self.output)
+        current = pointer[0].run_id if pointer else None
+        previous = await self.state.published(current) if current else None
+        users, groups = await self._sizes(previous)
+        started = self.now()
+        datasets: list[str] = [name for name in self.settings.datasets if name in COLLECTORS]
+        if previous is not None:
+            datasets += INTERNAL_DATASETS
+        run = Run(
+            run_id=f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+            sequence=pointer[0].sequence + 1 if pointer else 1,
+            kind="full",
+            status="collecting",
+            started_at=rfc3339(started),
+            buckets=_power_of_two(max(users, groups) / self.bucket_rows),
+            group_buckets=_power_of_two(groups / self.bucket_rows),
+            datasets=datasets,
+            follows=current,
+            # Without its state a snapshot cannot be compared with: this run then begins a new history.
+            previous_run_id=current if previous else None,
+        )
+        if await self.state.save_run(run, stored[1] if stored else None) is None:
+            again = await self.state.run()
+            raise RunUnderWay(again[0].run_id if again else "unknown")
+        log.info(
+            "run started",
+            extra={"run_id": run.run_id, "kind": run.kind, "buckets": run.buckets, "sequence": run.sequence},
+        )
+        # What an earlier run left behind is no longer of use to anybody.
+        await self.state.sweep(keep_run=run.run_id, keep_published=run.follows)
+        for dataset in run.datasets:
+            total = {"users": users, "groups": groups}.get(dataset) or None
+            await self.state.save_checkpoint(
+                run.run_id, Checkpoint(dataset=dataset, as_of=rfc3339(self.now()), total=total), None
+            )
+        await self._enqueue_pending(run)
+        return run.run_id
+
+    async def _sizes(self, previous: Published | None) -> tuple[int, int]:
+        """How many users and groups to expect: Graph's count, else the last snapshot's, else a guess.
+
+        A wrong number costs nothing but bucket size, so no refusal matters here; the datasets' own requests
+        will say what is wrong.
+        """
+        sizes = []
+        for dataset in ("users", "groups"):
+            counted: int | None = None
+            try:
+                graph = await self.graph()
+                answer = await graph.send(
+                    queries.count(graph, dataset),
+                    Usage(),
+                    subject=f"the number of {dataset}",
+                    permission="Directory.Read.All",
+                    attempts=1,
+                )
+                counted = int(answer.body.decode("utf-8-sig"))
+            except (EntraConnectorError, ValueError) as error:
+                log.info("size unknown", extra={"dataset": dataset, "why": str(error)})
+            if counted is None and previous is not None:
+                counted = sum(part.rows for part in previous.parts.get(dataset, []) if part)
+            sizes.append(UNKNOWN_SIZE_BUCKETS * self.bucket_rows if counted is None else counted)
+        return sizes[0], sizes[1]
+
+    # --- working off ----------------------------------------------------------------------------------
+
+    async def handle(self, step: Step, delivery: int = 1) -> None:
+        """One message. `delivery` counts how often the host has delivered it.
+
+        Returns quietly when the message is stale. An unexpected error is raised, so that the host delivers
+        the message again; at its last delivery it fails the run instead, whose next start begins anew.
+        """
+        stored = await self.state.run()
+        if stored is None or stored[0].run_id != step.run_id or not stored[0].under_way:
+            log.info("stale message", extra={"run_id": step.run_id, "action": step.action})
+            return
+        run = stored[0]
+        try:
+            if step.action == "collect" and step.dataset and step.slice is not None:
+                await self._collect(run, step.dataset, step.slice)
+            elif step.action == "build" and step.stage and step.bucket is not None:
+                await self._build(run, step.stage, step.bucket)
+            else:
+                await self._advance(run)
+        except StaleMessage as stale:
+            log.info("stale message", extra={"run_id": run.run_id, "action": step.action, "why": str(stale)})
+        except StorageUnavailable:
+            # Without storage there is nowhere to say so; the message stays, or the next tick brings it back.
+            raise
+        except EntraConnectorError as error:
+            await self._fail(run.run_id, str(error))
+        except Exception as error:
+            if delivery < LAST_ATTEMPT:
+                raise
+            log.exception("step failed for good", extra={"run_id": run.run_id, "action": step.action})
+            await self._fail(
+                run.run_id,
+                f"The step `{_describe(step)}` failed {delivery} times ({type(error).__name__}). "
+                "The log has the details; the next run begins anew.",
+            )
+
+    async def _collect(self, run: Run, dataset: str, number: int) -> None:
+        if run.status != "collecting" or dataset not in run.datasets:
+            raise StaleMessage(f"run {run.run_id} collects {dataset} no longer")
+        stored = await self.state.checkpoint(run.run_id, dataset)
+        etag = stored[1] if stored else None
+        checkpoint = stored[0] if stored else Checkpoint(dataset=dataset, as_of=rfc3339(self.now()))
+        if checkpoint.ended:
+            await self._advance(run)
+            return
+        if checkpoint.slice != number:
+            raise StaleMessage(f"slice {number} of {dataset} was read already")
+        users = await self.state.checkpoint(run.run_id, "users") if checkpoint.mode == BY_USER else None
+        if users is not None and not users[0].ended:
+            raise StaleMessage(f"{dataset} waits for the users")  # their end enqueues it
+
+        collector = COLLECTORS[dataset]()
+        deadline = self.clock() + self.settings.slice_seconds
+        previous = await self.state.published(run.previous_run_id) if run.previous_run_id else None
+        same_buckets = previous is not None and previous.buckets == run.buckets
+        context = SliceContext(
+            run=run,
+            checkpoint=checkpoint,
+            graph=await self.graph(),
+            rows=RowWriter(collector.streams(run)),
+            visited=VisitedLinks(checkpoint.visited),
+            state=self.state.container,
+            output=self.output,
+            previous_users=previous.parts.get("users", []) if previous and same_buckets else [],
+            users=users[0] if users else None,
+        )
+        outcome = await read_slice(collector, context, deadline=deadline, clock=self.clock)
+        checkpoint.slice += 1
+        if await self.state.save_checkpoint(run.run_id, checkpoint, etag) is None:
+            raise StaleMessage(f"another worker read slice {number} of {dataset}")
+        log.info(
+            "slice read",
+            extra={
+                "run_id": run.run_id,
+                "dataset": dataset,
+                "slice": number,
+                "rows": checkpoint.rows,
+                "pages": checkpoint.pages,
+                "requests": checkpoint.usage.requests,
+                "status": checkpoint.status,
+            },
+        )
+        if outcome.delay is None:
+            await self._advance(run)
+        else:
+            await self.queue.send(_collect_step(run, checkpoint), outcome.delay)
+
+    async def _build(self, run: Run, stage: Stage, bucket: int) -> None:
+        if run.status != "building" or run.stage != stage:
+            raise StaleMessage(f"run {run.run_id} builds {stage} no longer")
+        if await self.state.built(run.run_id, stage, bucket) is None:
+            shared = await self._build_input(run)
+            builder = Builder(shared, self.state.container, self.output)
+            build = builder.build_members if stage == "members" else builder.build_groups
+            await self.state.save_built(run.run_id, stage, bucket, await build(bucket))
+        await self._advance(run)
+
+    async def _build_input(self, run: Run) -> BuildInput:
+        if self._shared is None or self._shared.run.run_id != run.run_id:
+            checkpoints = await self._checkpoints(run)
+            self._shared = BuildInput(
+                run=run,
+                checkpoints=checkpoints,
+                previous=await self.state.published(run.previous_run_id) if run.previous_run_id else None,
+                labels=await read_labels(self.state.container, run, checkpoints["groups"]),
+                tenant_id=self.settings.tenant_id,
+                cloud=self.settings.cloud,
+                formats=self.settings.formats,
+            )
+        return self._shared
+
+    async def _advance(self, run: Run) -> None:
+        """Whatever is due after a step ended. Each of its callers may be the last; all may call it."""
+        if run.status == "collecting":
+            checkpoints = await self._checkpoints(run)
+            failed = [one.error for one in checkpoints.values() if one.status == "failed" and one.error]
+            if failed:
+                await self._fail(run.run_id, " ".join(failed))
+                return
+            waiting = [one for one in checkpoints.values() if not one.ended]
+            if len(checkpoints) < len(run.datasets) or waiting:
+                if checkpoints["users"].ended:
+                    for one in waiting:
+                        if one.mode == BY_USER:
+                            await self.queue.send(_collect_step(run, one))
+                return
+            await self._move(run, status="building", stage="members")
+            return
+        built = await self.state.built_buckets(run.run_id, run.stage)
+        if len(built) < (run.buckets if run.stage == "members" else run.group_buckets):
+            return
+        if run.stage == "members":
+            await self._move(run, status="building", stage="groups")
+        else:
+            await self._publish(run)
+
+    async def _move(self, run: Run, *, status: Literal["building"], stage: Stage) -> None:
+        """To the next stage, by whoever is first; then its messages, by everybody who gets here."""
+        stored = await self.state.run()
+        if stored is None or stored[0].run_id != run.run_id or not stored[0].under_way:
+            return
+        current, etag = stored
+        if (current.status, current.stage) == (run.status, run.stage):
+            current.status, current.stage = status, stage
+            if await self.state.save_run(current, etag) is None:
+                return  # somebody was faster, and enqueues
+            log.info("run builds", extra={"run_id": run.run_id, "stage": stage})
+            await self._enqueue_pending(current)
+
+    async def _publish(self, run: Run) -> None:
+        members = [await self._built(run, "members", bucket) for bucket in range(run.buckets)]
+        groups = [await self._built(run, "groups", bucket) for bucket in range(run.group_buckets)]
+        checkpoints = await self._checkpoints(run)
+        manifest, published = compose(
+            run,
+            checkpoints,
+            members,
+            groups,
+            tenant_id=self.settings.tenant_id,
+            formats=self.settings.formats,
+            now=self.now(),
+        )
+        manifest = await publish(manifest, published, self.state, self.output, follows=run.follows)
+        await self._end(run.run_id, "published", None)
+        self._shared = None
+        log.info(
+            "run published",
+            extra={
+                "run_id": run.run_id,
+                "kind": run.kind,
+                "sequence": run.sequence,
+                "requests": manifest.graph.requests,
+                "resource_units": manifest.graph.resource_units,
+                "throttled": manifest.graph.throttled,
+                **{name.replace("-", "_"): entry.rows for name, entry in manifest.datasets.items()},
+            },
+        )
+        await self.state.sweep(keep_run=None, keep_published=run.run_id)
+
+    async def _built(self, run: Run, stage: Stage, bucket: int) -> Built:
+        built = await self.state.built(run.run_id, stage, bucket)
+        if built is None:
+            raise StaleMessage(f"run {run.run_id} was swept")
+        return built
+
+    async def _checkpoints(self, run: Run) -> dict[str, Checkpoint]:
+        stored = await asyncio.gather(*(self.state.checkpoint(run.run_id, name) for name in run.datasets))
+        return {one[0].dataset: one[0] for one in stored if one}
+
+    async def _enqueue_pending(self, run: Run) -> None:
+        """A message for all that is still to be done. What is queued already comes twice, harmlessly."""
+        if run.status == "collecting":
+            checkpoints = await self._checkpoints(run)
+            pending = [one for one in checkpoints.values() if not one.ended]
+            for one in pending:
+                await self.queue.send(_collect_step(run, one))
+            if not pending:
+                await self.queue.send(Step(run.run_id, "publish"))
+            return
+        count = run.buckets if run.stage == "members" else run.group_buckets
+        built = await self.state.built_buckets(run.run_id, run.stage)
+        missing = sorted(set(range(count)) - built)
+        for bucket in missing:
+            await self.queue.send(Step(run.run_id, "build", stage=run.stage, bucket=bucket))
+        if not missing:
+            await self.queue.send(Step(run.run_id, "publish"))
+
+    # --- ending ---------------------------------------------------------------------------------------
+
+    async def _fail(self, run_id: str, error: str) -> None:
+        log.error("run failed: %s", error, extra={"run_id": run_id})
+        await self._end(run_id, "failed", error)
+
+    async def _end(self, run_id: str, status: Literal["published", "failed"], error: str | None) -> None:
+        """Store the end of the run, unless it has ended."""
+        while (stored := await self.state.run()) is not None:
+            run, etag = stored
+            if run.run_id != run_id or not run.under_way:
+                return
+            run.status, run.error, run.ended_at = status, error, rfc3339(self.now())
+            if await self.state.save_run(run, etag) is not None:
+                return
+
+
+def _collect_step(run: Run, checkpoint: Checkpoint) -> Step:
+    return Step(run.run_id, "collect", dataset=checkpoint.dataset, slice=checkpoint.slice)
+
+
+def _describe(step: Step) -> str:
+    of = step.dataset or step.stage or ""
+    number = step.slice if step.slice is not None else step.bucket
+    return " ".join(str(word) for word in (step.action, of, number) if word not in ("", None))
+
+
+def _power_of_two(least: float) -> int:
+    """The smallest power of two that is at least this, from 1 to the most that a run may have."""
+    buckets = 1
+    while buckets < least and buckets < MAX_BUCKETS:
+        buckets *= 2
+    return buckets

@@ -1,0 +1,137 @@
+"""From Graph's user to the record, and from the rows of a bucket to the users that are alive."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from shared.directory import records, values
+from shared.directory.values import time
+from shared.graph import objects
+from shared.graph.paging import decode_objects
+
+_users = msgspec.json.Decoder(list[objects.User])
+_documents = msgspec.json.Decoder(list[dict[str, Any]])
+
+
+def read_users(rows: bytes) -> tuple[dict[str, objects.User], dict[str, str]]:
+    """The users of a bucket by id, and the reason of each tombstone by id, from the rows as they were read.
+
+    An object that comes more than once is merged: a later value wins, and what was left out stays.
+    """
+    listed = decode_objects(rows, _users, "users")
+    users = {user.id: user for user in listed}
+    if len(users) < len(listed):
+        merged = merge_documents(decode_objects(rows, _documents, "users"), ("manager@delta",))
+        users = {user.id: user for user in msgspec.convert(merged, list[objects.User])}
+    removed = {user.id: user.removed.reason for user in users.values() if user.removed is not None}
+    for object_id in removed:
+        del users[object_id]
+    return users, removed
+
+
+def merge_documents(documents: Iterable[dict[str, Any]], lists: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """One document an id. Later values win; those named in `lists` are strung together in order.
+
+    A tombstone ends what came before it, and an object that comes after a tombstone was restored.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for document in documents:
+        object_id = document["id"]
+        known = merged.get(object_id)
+        if known is None or "@removed" in document or "@removed" in known:
+            merged[object_id] = document
+            continue
+        strung = {key: (known.get(key) or []) + (document.get(key) or []) for key in lists if key in known}
+        merged[object_id] = {**known, **document, **strung}
+    return list(merged.values())
+
+
+def manager_of(references: list[objects.Reference] | None) -> str | None:
+    """The manager that `manager@delta` leaves in place: the last one that was set and not removed."""
+    manager = None
+    for reference in references or ():
+        if reference.removed is None:
+            manager = reference.id
+        elif reference.id == manager:
+            manager = None
+    return manager
+
+
+def user_record(user: objects.User) -> records.User:
+    """The user as it is published, still without groups, authentication, sign-in and `changed_at`."""
+    # Written out, by position and without helpers: this runs for every user of the directory.
+    return records.User(
+        user.id,
+        user.user_principal_name or None,
+        user.display_name or None,
+        user.given_name or None,
+        user.surname or None,
+        user.mail or None,
+        user.other_mails,
+        user.proxy_addresses,
+        user.user_type or None,
+        user.account_enabled,
+        time(user.created_date_time),
+        time(user.last_password_change_date_time),
+        user.employee_id or None,
+        user.employee_type or None,
+        time(user.employee_hire_date),
+        time(user.employee_leave_date_time),
+        user.job_title or None,
+        user.department or None,
+        user.company_name or None,
+        (user.employee_org_data.cost_center or None) if user.employee_org_data else None,
+        user.office_location or None,
+        user.city or None,
+        user.state or None,
+        user.postal_code or None,
+        user.country or None,
+        user.usage_location or None,
+        user.mobile_phone or None,
+        user.business_phones,
+        manager_of(user.manager) if user.manager else None,
+        on_premises(
+            user.on_premises_sync_enabled,
+            user.on_premises_sam_account_name,
+            user.on_premises_security_identifier,
+            user.on_premises_distinguished_name,
+            user.on_premises_domain_name,
+            user.on_premises_last_sync_date_time,
+        ),
+        user.security_identifier or None,
+    )
+
+
+def on_premises(
+    sync_enabled: object,
+    sam_account_name: object,
+    security_identifier: object,
+    distinguished_name: object,
+    domain_name: object,
+    last_sync: object,
+) -> records.OnPremises | None:
+    """What Active Directory knows of an object, or None where Graph gives nothing of it."""
+    if not (sam_account_name or security_identifier or distinguished_name or domain_name or last_sync):
+        synced = values.flag(sync_enabled)
+        return None if synced is None else records.OnPremises(sync_enabled=synced)
+    return records.OnPremises(
+        values.flag(sync_enabled),
+        values.text(sam_account_name),
+        values.text(security_identifier),
+        values.text(distinguished_name),
+        values.text(domain_name),
+        time(last_sync),
+    )
+
+
+def sign_in_record(activity: objects.SignInActivity | None) -> records.SignIn | None:
+    """When the user last signed in, or None where no sign-in is known."""
+    if activity is None:
+        return None
+    sign_in = records.SignIn(
+        time(activity.last_successful_sign_in_date_time),
+        time(activity.last_sign_in_date_time),
+        time(activity.last_non_interactive_sign_in_date_time),
+    )
+    return sign_in if sign_in != records.SignIn() else None

@@ -1,0 +1,153 @@
+"""One container of Blob storage, with the few operations that the app needs.
+
+Every write that another worker may race with is conditional. Failures become `StorageUnavailable` with a
+sentence; "it is not there" and "somebody was faster" are answers, not errors.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from azure.storage.blob.aio import ContainerClient
+
+DELETE_BATCH = 256
+"""The most blobs that one batch request deletes."""
+
+
+class BlobContainer:
+    """A container. `client` is the SDK's; it is injected and closed by whoever made it."""
+
+    def __init__(self, client: "ContainerClient") -> None:
+        self._client = client
+        self.name = str(client.container_name)
+
+    async def ensure(self) -> None:
+        """Create the container where nobody has; a deployment creates it up front and lets us only use it."""
+        from azure.core.exceptions import ResourceExistsError
+
+        async with self._explained("create the container"):
+            try:
+                if not await self._client.exists():
+                    await self._client.create_container()
+            except ResourceExistsError:
+                return
+
+    async def read(self, path: str) -> bytes | None:
+        """The whole blob, or None."""
+        content = await self.read_with_etag(path)
+        return content[0] if content else None
+
+    async def read_with_etag(self, path: str) -> tuple[bytes, str] | None:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        async with self._explained(f"read {path}"):
+            try:
+                download = await self._client.download_blob(path, max_concurrency=1)
+                return await download.readall(), str(download.properties.etag)
+            except ResourceNotFoundError:
+                return None
+
+    async def read_range(self, path: str, offset: int, length: int) -> bytes:
+        async with self._explained(f"read {path}"):
+            download = await self._client.download_blob(path, offset=offset, length=length, max_concurrency=1)
+            return bytes(await download.readall())
+
+    async def write(
+        self,
+        path: str,
+        content: bytes,
+        *,
+        etag: str | None = None,
+        new: bool = False,
+        content_type: str = "application/json",
+    ) -> str | None:
+        """Write the blob and return its ETag.
+
+        With `etag` only if it is still the stored one; with `new` only if there is none. None if somebody
+        was faster.
+        """
+        from azure.core import MatchConditions
+        from azure.core.exceptions import (
+            ResourceExistsError,
+            ResourceModifiedError,
+            ResourceNotFoundError,
+        )
+        from azure.storage.blob import ContentSettings
+
+        options: dict[str, Any] = {}
+        if etag is not None:
+            options = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
+        elif new:
+            options = {"match_condition": MatchConditions.IfMissing}
+        async with self._explained(f"write {path}"):
+            try:
+                blob = self._client.get_blob_client(path)
+                answer = await blob.upload_blob(
+                    content,
+                    overwrite=not new,
+                    content_settings=ContentSettings(content_type=content_type),
+                    **options,
+                )
+            except (ResourceModifiedError, ResourceExistsError):
+                return None
+            except ResourceNotFoundError:
+                if etag is not None:
+                    return None
+                raise
+            return str(answer["etag"])
+
+    async def names(self, prefix: str) -> AsyncIterator[str]:
+        """The names under a prefix."""
+        async with self._explained(f"list {prefix}"):
+            async for name in self._client.list_blob_names(name_starts_with=prefix):
+                yield name
+
+    async def delete(self, paths: list[str]) -> None:
+        """Delete these blobs, where they still are."""
+        async with self._explained("delete blobs"):
+            for start in range(0, len(paths), DELETE_BATCH):
+                # Per-blob answers are not raised: a 404 means that somebody else has swept already.
+                await self._client.delete_blobs(
+                    *paths[start : start + DELETE_BATCH], raise_on_any_failure=False
+                )
+
+    @asynccontextmanager
+    async def _explained(self, action: str) -> AsyncIterator[None]:
+        from azure.core.exceptions import (
+            AzureError,
+            ClientAuthenticationError,
+            HttpResponseError,
+            ResourceNotFoundError,
+        )
+
+        try:
+            yield
+        except ResourceNotFoundError as error:
+            code = getattr(error, "error_code", None) or "not found"
+            raise StorageUnavailable(
+                f"Storage could not {action} in container `{self.name}`: {code}. "
+                "Deploy the container, or check DIRECTORY_CONTAINER."
+            ) from None
+        except ClientAuthenticationError:
+            raise StorageUnavailable(
+                f"Storage refused the app's identity when it tried to {action} in container `{self.name}`. "
+                "Check that the identity is assigned, and AZURE_CLIENT_ID."
+            ) from None
+        except HttpResponseError as error:
+            status = error.status_code
+            hint = (
+                "Grant the app's identity Storage Blob Data Contributor on it."
+                if status == 403
+                else "It will be tried again."
+            )
+            raise StorageUnavailable(
+                f"Storage answered {status} when the app tried to {action} in container `{self.name}`. {hint}"
+            ) from None
+        except AzureError as error:
+            raise StorageUnavailable(
+                f"Storage is unreachable ({type(error).__name__}): could not {action} in container "
+                f"`{self.name}`. Check DIRECTORY_STORAGE and the network."
+            ) from None

@@ -29,6 +29,9 @@ VERSION = "1.8.0"
 is_email = re.compile(r"[a-zA-Z0-9!#$%&'*+-/=?^_`{|}~.]+@[a-zA-Z0-9-]+\.[a-zA-Z0-9-.]+").fullmatch
 """OCSF's `email_t`. Internationalised addresses are not of it; they are published as a tag."""
 
+_SMTP = ("SMTP:", "smtp:")
+"""The primary address has the first, all others the second."""
+
 _is_country_code = re.compile("[A-Z]{2}").fullmatch
 
 _USER_TYPES = {"user": (1, "User"), "admin": (2, "Admin"), "service": (4, "Service")}
@@ -344,7 +347,7 @@ def _person(user: User) -> LdapPerson | None:
     """What the directory says of the person, or none where it says nothing."""
     on_premises = user.on_premises
     sign_in = user.sign_in
-    addresses, foreign_addresses = _further_addresses(user)
+    addresses = _further_addresses(user)
     country = _country(user)
     location = (
         Location(user.city, user.state, user.postal_code, country)
@@ -366,7 +369,7 @@ def _person(user: User) -> LdapPerson | None:
         user.employee_id,
         None if user.manager_id is None else Manager(user.manager_id),
         labels or None,
-        addresses or None,
+        addresses.mail or None,
         phones[0] if phones else None,
         user.office_location,
         location,
@@ -375,34 +378,45 @@ def _person(user: User) -> LdapPerson | None:
         None if leaves is None else epoch_milliseconds(leaves),
         None if last_login is None else epoch_milliseconds(last_login),
         on_premises.distinguished_name if on_premises is not None else None,
-        _tags(user, country, foreign_addresses) or None,
+        _tags(user, country, addresses) or None,
     )
     return None if person == _NO_PERSON else person
 
 
-def _further_addresses(user: User) -> tuple[list[str], list[str]]:
-    """The mail addresses beside `email_addr`, each once: those of OCSF's form, and those that are not."""
+class FurtherAddresses(msgspec.Struct, gc=False):
+    """What a user has beside `email_addr`, each address once, whatever its case."""
+
+    mail: list[str]
+    """Of OCSF's form."""
+    foreign: list[str]
+    """Mail addresses that are not of OCSF's form, `mail` included."""
+    other: list[str]
+    """Proxy addresses that are not of mail: `SIP:`, `X500:` …, with their prefix."""
+
+
+def _further_addresses(user: User) -> FurtherAddresses:
     mail = user.mail
     proxies = user.proxy_addresses
-    others = user.other_mails
-    if not proxies and not others:
-        return [], ([mail] if mail and not is_email(mail) else [])
     valid: list[str] = []
-    foreign: list[str] = []
-    seen: set[str] = set()
-    if mail:
-        seen.add(mail.lower())
-        if not is_email(mail):
-            foreign.append(mail)
-    addresses = [proxy[5:] for proxy in proxies if proxy[:5].lower() == "smtp:"] if proxies else []
-    if others:
-        addresses += others
-    for address in addresses:
-        folded = address.lower()
-        if folded and folded not in seen:
-            seen.add(folded)
-            (valid if is_email(address) else foreign).append(address)
-    return valid, foreign
+    foreign: list[str] = [mail] if mail and not is_email(mail) else []
+    other: list[str] = []
+    addresses: list[str] = []
+    if proxies:
+        for proxy in proxies:
+            if proxy.startswith(_SMTP):
+                addresses.append(proxy[5:])
+            else:
+                other.append(proxy)
+    if user.other_mails:
+        addresses += user.other_mails
+    if addresses:
+        seen = {"", mail.lower() if mail else ""}
+        for address in addresses:
+            folded = address.lower()
+            if folded not in seen:
+                seen.add(folded)
+                (valid if is_email(address) else foreign).append(address)
+    return FurtherAddresses(valid, foreign, other)
 
 
 def _country(user: User) -> str | None:
@@ -414,7 +428,7 @@ def _country(user: User) -> str | None:
     return usage_location if usage_location and _is_country_code(usage_location) else None
 
 
-def _tags(user: User, country: str | None, foreign_addresses: list[str]) -> list[Tag]:
+def _tags(user: User, country: str | None, addresses: FurtherAddresses) -> list[Tag]:
     """What the schema has no attribute for and what is a name and a value: in the words of our own record."""
     tags: list[Tag] = []
     on_premises = user.on_premises
@@ -431,12 +445,10 @@ def _tags(user: User, country: str | None, foreign_addresses: list[str]) -> list
         tags.append(Tag("country", user.country))
     if user.usage_location and user.usage_location != country:
         tags.append(Tag("usage_location", user.usage_location))
-    if foreign_addresses:
-        tags.append(Tag("mail_addresses", None, foreign_addresses))
-    if user.proxy_addresses:
-        proxies = [proxy for proxy in user.proxy_addresses if proxy[:5].lower() != "smtp:"]
-        if proxies:
-            tags.append(Tag("proxy_addresses", None, proxies))
+    if addresses.foreign:
+        tags.append(Tag("mail_addresses", None, addresses.foreign))
+    if addresses.other:
+        tags.append(Tag("proxy_addresses", None, addresses.other))
     if user.business_phones and len(user.business_phones) > 1:
         tags.append(Tag("business_phones", None, user.business_phones[1:]))
     if user.owned_groups:

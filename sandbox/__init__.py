@@ -1,0 +1,1 @@
+"""A simulated tenant and local services, for laptops, demos and tests; never deployed."""

@@ -1,0 +1,95 @@
+"""A simulated Entra tenant over real HTTP: Graph v1.0, Entra's tokens, the managed identity, Key Vault.
+
+It refuses what the real services refuse, so that a wrong request fails here as it would there. One port
+serves all of them.
+
+    tenant = Tenant(generate(users=2000, seed=7))
+    tenant.faults.add(faults.throttle("2.128"), r"/users/delta.*skiptoken", times=2)
+    async with TenantServer(tenant, ssl_context) as server:
+        ...  # GRAPH_ENDPOINT = AZURE_AUTHORITY_HOST = KEY_VAULT_URL = server.url
+        churn(tenant.directory, seed=1, count=50)
+        tenant.directory.delete_user(user_id)
+    assert len(tenant.requests_to(r"/users/delta")) == 14
+
+**TenantServer(tenant, ssl_context=None, host="127.0.0.1", port=0)**: `async with`, or `start()` and
+`stop()`; `url` is the origin. azure-identity and azure-keyvault-secrets insist on https; certificates come
+from `sandbox.certificates`, and a client process trusts them by `SSL_CERT_FILE` and `REQUESTS_CA_BUNDLE`,
+set before it starts. Credentials need `authority=server.url` and `disable_instance_discovery=True`;
+`SecretClient` needs `verify_challenge_resource=False`. For the managed identity, over http or https, set
+`IDENTITY_ENDPOINT` to `server.url + "/msi/token"` and `IDENTITY_HEADER` to `tenant.identity_header`.
+
+**Tenant**: every attribute may change while it serves.
+
+- `directory`, `faults`, and `requests`: a list of `Record` (method, path with decoded query, status,
+  has_authorization, resource_units, and items for a `$batch`); `requests_to(regex)`, `resource_units`.
+- `clients[CLIENT_ID]` is the app registration, `managed_identity` the other identity. Both are a `Client`
+  with `secrets`, `certificates`, `federated` and `permissions`, a set: `discard("AuditLog.Read.All")` acts
+  at once, an added one needs a new token. `token_for(client, resource=None).text` is a token without a
+  request.
+- `vault.put(name, value, enabled=…, expires=…)` adds a version; `vault.secrets[name]` are the versions,
+  oldest first; `vault.forbidden = True` answers 403. `entra-client-secret` is there from the start.
+- `premium` (the licence for reports and sign-ins), `token_lifetime` (seconds), `graph_resource` (the
+  cloud).
+- `throttle`, `report_throttle`, `sign_in_throttle`: a `RateLimit(units, seconds)` or None.
+- `delta_page_objects`, `delta_page_links`, `delta_resource_units`, `delta_removed_on_first_pass`,
+  `delta_empty_page_every`, `delta_scatter`, `delta_replay_every`, `delta_token_lifetime`, `delta_expiry`
+  (`"gone"` or `"syncStateNotFound"`), and `expire_delta_tokens()`.
+
+**Directory**: `users`, `groups`, `deleted_users`, `deleted_groups`, `members`, `owners`, `managers`,
+`others`, `methods`, `registrations` and `sign_ins` are mappings by id, to be read. `add_user`,
+`update_user`, `set_manager`, `delete_user` (soft), `restore_user`, `purge_user`, `add_group`,
+`update_group`, `delete_group`, `restore_group`, `purge_group`, `add_member(group, id, type)`,
+`remove_member`, `add_owner` and `remove_owner` change it and are what the next delta round tells. Methods,
+registrations and sign-ins have no history in Graph: assign to their mappings.
+
+**faults**: `tenant.faults.add(action, path_regex, method=None, skip=0, times=1, every=1, batched=False)`
+returns the rule with its `hits`; `times=None` is for ever, `batched=True` hits items inside a `$batch`.
+Actions: `respond(status, code=…, body=…, headers=…)`, `throttle("2.128" | 3 | None)`,
+`throttle_until(seconds)` (an HTTP date), `html(status)`, `gone()`, `expired_page_token()`, `truncate()`,
+`reset()`, `close()`, `drip()`, `delay(seconds)`, `add_headers(…)`, `without_links()`, `both_links()`,
+`self_link()`, `replay()`, `foreign_link(url)`, `replace_object(json, index)`, `edit(function)`.
+
+**Over HTTP**, for a tenant in another process: `POST /_sandbox/churn` `{"seed", "count"}`, `POST` and
+`DELETE /_sandbox/faults` (rules as `{"action", "arguments", "path", "times", …}`), `POST
+/_sandbox/permissions` `{"client_id", "grant", "revoke", "premium"}`, `GET /_sandbox/stats`.
+
+Known differences from Graph: a revoked permission acts at once; a new manager is told together with the
+removal of the former one; filters are `eq`, `in` and `any(x:x eq …)` joined by `or` alone or by `and`
+alone.
+"""
+
+from sandbox.tenant import faults
+from sandbox.tenant.changes import churn
+from sandbox.tenant.configuration import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    MANAGED_IDENTITY_CLIENT_ID,
+    TENANT_ID,
+    Client,
+    FederatedCredential,
+    RateLimit,
+    Secret,
+)
+from sandbox.tenant.directory import Directory
+from sandbox.tenant.generator import generate
+from sandbox.tenant.messages import Record
+from sandbox.tenant.server import TenantServer
+from sandbox.tenant.tenant import Tenant
+
+__all__ = [
+    "CLIENT_ID",
+    "CLIENT_SECRET",
+    "MANAGED_IDENTITY_CLIENT_ID",
+    "TENANT_ID",
+    "Client",
+    "Directory",
+    "FederatedCredential",
+    "RateLimit",
+    "Record",
+    "Secret",
+    "Tenant",
+    "TenantServer",
+    "churn",
+    "faults",
+    "generate",
+]

@@ -1,0 +1,137 @@
+"""What a tenant is made of besides its directory: app registrations, the managed identity, vault secrets,
+limits."""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography import x509
+
+TENANT_ID = "0c1f6b0e-5a7d-4c52-9a35-6f1d2b9c7e10"
+CLIENT_ID = "7b0a3f52-91c4-4b1e-8d6c-2f6a8b4e5d01"
+CLIENT_SECRET = "sandbox~client-secret~0123456789abcdefgh"
+MANAGED_IDENTITY_CLIENT_ID = "3d9e5c84-6f20-4a7b-b1d3-8c5e7a9f1b22"
+IDENTITY_HEADER = "sandbox-identity-header"
+TOKEN_EXCHANGE_AUDIENCE = "api://AzureADTokenExchange"
+
+ALL_PERMISSIONS = frozenset(
+    {
+        "User.Read.All",
+        "GroupMember.Read.All",
+        "Group.Read.All",
+        "Member.Read.Hidden",
+        "AuditLog.Read.All",
+        "UserAuthenticationMethod.Read.All",
+        "User-LifeCycleInfo.Read.All",
+        "Organization.Read.All",
+    }
+)
+"""What the sandbox's app registration and its managed identity are granted unless a test says otherwise."""
+
+
+@dataclass(slots=True)
+class Secret:
+    """A client secret. `expires_at` in seconds since the epoch; None never expires."""
+
+    value: str
+    expires_at: float | None = None
+
+
+@dataclass(slots=True)
+class FederatedCredential:
+    """Whose tokens an app registration accepts instead of a secret."""
+
+    subject: str
+    audience: str = TOKEN_EXCHANGE_AUDIENCE
+
+
+@dataclass(slots=True)
+class Client:
+    """An app registration or a managed identity. All fields may be changed while the tenant serves."""
+
+    client_id: str
+    display_name: str = "Entra Connector"
+    secrets: list[Secret] = field(default_factory=list)
+    certificates: list[x509.Certificate] = field(default_factory=list)
+    federated: list[FederatedCredential] = field(default_factory=list)
+    permissions: set[str] = field(default_factory=lambda: set(ALL_PERMISSIONS))
+    """Application permissions on Graph.
+
+    They go into new tokens; a revoked one is refused at once, though real Graph would honour a token until
+    it expires.
+    """
+    object_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+class RateLimit:
+    """A token bucket: `capacity` units, refilled over `seconds`. None of its answers wait."""
+
+    def __init__(self, capacity: float, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.capacity = capacity
+        self.seconds = seconds
+        self._clock = clock
+        self._left = capacity
+        self._at = clock()
+
+    def take(self, units: float) -> float:
+        """Take units and answer 0, or take none and answer the seconds until they are there."""
+        self._refill()
+        if self._left >= units:
+            self._left -= units
+            return 0.0
+        return (units - self._left) * self.seconds / self.capacity
+
+    @property
+    def used(self) -> float:
+        """The spent share of the bucket, 0 to 1."""
+        self._refill()
+        return 1.0 - self._left / self.capacity
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self._left = min(self.capacity, self._left + (now - self._at) * self.capacity / self.seconds)
+        self._at = now
+
+
+class Vault:
+    """The secrets of a simulated Key Vault.
+
+    A secret is a list of versions, oldest first; the last one is current.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.secrets: dict[str, list[SecretVersion]] = {}
+        self.forbidden = False
+        """When set, every read answers 403 as without the role *Key Vault Secrets User*."""
+        self._clock = clock
+
+    def put(
+        self,
+        name: str,
+        value: str,
+        *,
+        enabled: bool = True,
+        expires: float | None = None,
+        content_type: str | None = None,
+    ) -> "SecretVersion":
+        """Add a version, which becomes the current one."""
+        versions = self.secrets.setdefault(name, [])
+        created = int(self._clock())
+        if versions and created <= versions[-1].created:
+            created = versions[-1].created + 1  # whole seconds in Key Vault; readers sort by them
+        version = SecretVersion(value, created, enabled, expires, content_type)
+        versions.append(version)
+        return version
+
+
+@dataclass(slots=True)
+class SecretVersion:
+    """One version of a vault secret. Times are seconds since the epoch."""
+
+    value: str
+    created: int
+    enabled: bool = True
+    expires: float | None = None
+    content_type: str | None = None
+    version: str = field(default_factory=lambda: uuid.uuid4().hex)

@@ -1,0 +1,179 @@
+"""A tenant: its directory, who may ask, how it behaves; and the one entrance for every request."""
+
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+from sandbox.tenant import batch, control
+from sandbox.tenant.configuration import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    IDENTITY_HEADER,
+    MANAGED_IDENTITY_CLIENT_ID,
+    TENANT_ID,
+    Client,
+    FederatedCredential,
+    RateLimit,
+    Secret,
+    Vault,
+)
+from sandbox.tenant.directory import Directory
+from sandbox.tenant.entra import Entra, ManagedIdentity
+from sandbox.tenant.faults import Faults
+from sandbox.tenant.graph import Graph
+from sandbox.tenant.key_vault import KeyVault
+from sandbox.tenant.messages import Call, Record, Reply, json_reply
+from sandbox.tenant.tokens import AccessToken, TokenIssuer
+
+
+class Tenant:
+    """Configuration and state. Every public attribute may be changed while the tenant is being served."""
+
+    def __init__(
+        self,
+        directory: Directory | None = None,
+        *,
+        tenant_id: str = TENANT_ID,
+        domain: str = "contoso.com",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.tenant_id = tenant_id
+        self.domain = domain
+        self.directory = directory if directory is not None else Directory()
+        self.clock = clock
+        self.issuer = TokenIssuer(tenant_id, clock)
+        self.instance = uuid.uuid4().hex[:8]
+        """Marks delta tokens: one from another run of the sandbox counts as expired."""
+
+        self.managed_identity = Client(MANAGED_IDENTITY_CLIENT_ID, "entra-connector")
+        self.identity_header = IDENTITY_HEADER
+        self.clients: dict[str, Client] = {}
+        self.add_client(
+            Client(
+                CLIENT_ID,
+                secrets=[Secret(CLIENT_SECRET)],
+                federated=[FederatedCredential(self.managed_identity.object_id)],
+            )
+        )
+        self.vault = Vault(clock)
+        self.vault.put("entra-client-secret", CLIENT_SECRET)
+
+        self.graph_resource = "https://graph.microsoft.com"
+        """The audience that Graph accepts: another cloud's origin for a tenant of that cloud."""
+        self.premium = True
+        self.token_lifetime: float = 3599
+        """Seconds."""
+
+        self.throttle: RateLimit | None = None
+        """Resource units of this app in this tenant; `RateLimit(8000, 10)` is what Graph gives a large
+        tenant."""
+        self.report_throttle: RateLimit | None = None
+        """Requests to reports; `RateLimit(5, 10)` in Graph."""
+        self.sign_in_throttle: RateLimit | None = None
+        """Requests with signInActivity; `RateLimit(10, 60)` in Graph."""
+
+        self.delta_page_objects = 200
+        self.delta_page_links = 500
+        self.delta_resource_units = 1
+        """What a delta page costs; the documentation says 1, one of Microsoft's own tools counts 5."""
+        self.delta_removed_on_first_pass = False
+        """Whether soft-deleted objects come as `@removed` in the first round."""
+        self.delta_empty_page_every = 0
+        """An empty page with a nextLink before the first and after each so many pages; 0 for none."""
+        self.delta_scatter = False
+        """Whether objects come in another order and the same group on many pages, not in a row."""
+        self.delta_replay_every = 0
+        """Each so many pages, one comes twice; 0 for none."""
+        self.delta_token_lifetime: float | None = 7 * 24 * 3600.0
+        """Seconds until a delta link expires; None for never."""
+        self.delta_expiry: Literal["gone", "syncStateNotFound"] = "gone"
+        """How Graph says so: 410 with Location, or 400."""
+        self.delta_tokens_expired_to = 0
+
+        self.faults = Faults()
+        self.requests: list[Record] = []
+        """Every request that was answered or dropped, oldest first."""
+        self.batch_order = random.Random(0)
+
+        self._graph = Graph(self)
+        self._entra = Entra(self)
+        self._identity = ManagedIdentity(self)
+        self._vault = KeyVault(self)
+
+    # --- for tests and scenarios ------------------------------------------------------------------
+
+    def add_client(self, client: Client) -> Client:
+        """Register an application."""
+        self.clients[client.client_id] = client
+        return client
+
+    def client(self, client_id: str) -> Client | None:
+        """The application or managed identity with this client id."""
+        if client_id == self.managed_identity.client_id:
+            return self.managed_identity
+        return self.clients.get(client_id)
+
+    def token_for(self, client: Client, resource: str | None = None) -> AccessToken:
+        """A token without a request; for Graph unless another resource is named."""
+        resource = resource or self.graph_resource
+        roles = client.permissions if "graph" in resource else ()
+        return self.issuer.issue(resource, client.client_id, client.object_id, roles, self.token_lifetime)
+
+    def expire_delta_tokens(self) -> None:
+        """Make every delta link that was handed out so far an expired one."""
+        self.delta_tokens_expired_to = self._graph.links_issued
+
+    def now(self) -> datetime:
+        """The tenant's clock."""
+        return datetime.fromtimestamp(self.clock(), UTC)
+
+    def requests_to(self, pattern: str) -> list[Record]:
+        """The recorded requests whose decoded path with query matches a regular expression somewhere."""
+        return [record for record in self.requests if re.search(pattern, record.path)]
+
+    @property
+    def resource_units(self) -> int:
+        """What Graph charged for all requests."""
+        return sum(record.resource_units for record in self.requests)
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    async def answer(self, call: Call) -> Reply:
+        """Any request to any of the services, through the faults, and recorded."""
+        if call.path.startswith(control.PREFIX):
+            return control.answer_control(self, call)
+        reply = await self.faults.apply(call, lambda: self._dispatch(call))
+        self.requests.append(
+            Record(
+                call.method,
+                call.target,
+                reply.status,
+                call.bearer() is not None,
+                reply.resource_units,
+                tuple(reply.items),
+                call.headers.get("client-request-id"),
+            )
+        )
+        return reply
+
+    async def _dispatch(self, call: Call) -> Reply:
+        path = call.path
+        if path.startswith(Graph.PREFIX + "/"):
+            inner = call.at(re.sub(r"/{2,}", "/", path.removeprefix(Graph.PREFIX)))
+            if inner.path == batch.PATH:
+                return await batch.answer_batch(inner, self._answer_item, self.batch_order)
+            return await self._graph.answer(inner)
+        if path == ManagedIdentity.PATH:
+            return await self._identity.answer(call)
+        if path.startswith(KeyVault.PREFIX + "/"):
+            return await self._vault.answer(call)
+        if self._entra.answers(path):
+            return await self._entra.answer(call)
+        return json_reply({"error": {"code": "NotFound", "message": f"Nothing is simulated at {path}."}}, 404)
+
+    async def _answer_item(self, call: Call) -> Reply:
+        return await self.faults.apply(call, lambda: self._graph.answer(call))

@@ -47,7 +47,7 @@ SETTINGS = (
     Setting(
         "KEY_VAULT_URL",
         "",
-        "`https://<vault>.vault.azure.net`, without a path; "
+        "such as `https://<vault>.vault.azure.net`, without a path; "
         "required when `ENTRA_CREDENTIAL` is `client-secret` or `certificate`",
         "The vault that holds the app's secrets; credential validation needs it too",
     ),
@@ -74,19 +74,19 @@ SETTINGS = (
     Setting(
         "DIRECTORY_STORAGE__blobServiceUri",
         "",
-        "`https://<account>.blob.core.windows.net`; goes with `DIRECTORY_STORAGE__queueServiceUri`",
+        "such as `https://<account>.blob.core.windows.net`; goes with `DIRECTORY_STORAGE__queueServiceUri`",
         "Blob storage, reached with the app's own identity",
     ),
     Setting(
         "DIRECTORY_STORAGE__queueServiceUri",
         "",
-        "`https://<account>.queue.core.windows.net`; goes with `DIRECTORY_STORAGE__blobServiceUri`",
+        "such as `https://<account>.queue.core.windows.net`; goes with `DIRECTORY_STORAGE__blobServiceUri`",
         "Queue storage, reached with the app's own identity",
     ),
     Setting(
         "DIRECTORY_STORAGE__tableServiceUri",
         "",
-        "`https://<account>.table.core.windows.net`, beside `DIRECTORY_STORAGE__blobServiceUri`",
+        "such as `https://<account>.table.core.windows.net`, beside `DIRECTORY_STORAGE__blobServiceUri`",
         "Table storage, reached with the app's own identity; only credential validation needs it",
     ),
     Setting(

@@ -85,9 +85,12 @@ def refusal(error: Exception, settings: Settings) -> SignInRefused:
         return SignInRefused(f"{words} (AADSTS{code})", code)
     if code is not None:
         return SignInRefused(f"Entra refused the app's sign-in with AADSTS{code}: {_own_words(error)}", code)
-    status = error.status_code if isinstance(error, HttpResponseError) else None
-    if status is not None:
-        return SignInRefused(f"The sign-in service at {host} answered with HTTP {status} and gave no reason.")
+    if isinstance(error, HttpResponseError):
+        status = f"HTTP {error.status_code}" if error.status_code is not None else "no token"
+        return SignInRefused(
+            f"The sign-in service at {host} answered with {status} and gave no reason. Try again later; "
+            "if it stays so, check whether a proxy answers in its place."
+        )
     return SignInRefused(
         f"The sign-in service at {host} is unreachable. Check the app's outbound network, ENTRA_CLOUD and "
         "AZURE_AUTHORITY_HOST."

@@ -129,7 +129,7 @@ class SecretStore:
 
     def _is_answer_of_vault(self, error: HttpResponseError) -> bool:
         request = getattr(error.response, "request", None)
-        return request is not None and urlsplit(request.url).netloc == self._host
+        return request is not None and request.url.startswith(f"{self._client.vault_url}/secrets/")
 
     def _trouble(self, error: Exception) -> str:
         """The rest of the sentence that begins with the secret and its vault."""

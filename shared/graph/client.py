@@ -63,10 +63,11 @@ class GraphClient:
         self._credential = credential
         self._transport_errors = (httpx.TransportError, httpx.DecodingError)
         self._native = ResponseHandlerOption(NativeResponseHandler())
+        self._transport = AiohttpTransport(
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=60)
+        )
         self._http = httpx.AsyncClient(
-            transport=AiohttpTransport(
-                limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=60)
-            ),
+            transport=self._transport,
             timeout=httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
         )
         # No retry handler: the policy is ours. No redirect handler: a token goes only where we sent it.
@@ -91,6 +92,8 @@ class GraphClient:
 
     async def close(self) -> None:
         await self._http.aclose()
+        # Kiota wraps the transport and does not hand the closing on.
+        await self._transport.aclose()
 
     async def send(
         self,

@@ -56,7 +56,7 @@ def deleted_users(graph: "GraphClient") -> "RequestInformation":
 
 
 def count(graph: "GraphClient", collection: str) -> "RequestInformation":
-    """`/users/$count` or `/groups/$count`: an estimate, good enough for progress and the number of buckets."""
+    """`/users/$count` or `/groups/$count`: an estimate, good enough for progress and bucket numbers."""
     builders = {"users": graph.builders.users, "groups": graph.builders.groups}
     request: RequestInformation = builders[collection].count.to_get_request_information()
     request.headers.add("ConsistencyLevel", "eventual")

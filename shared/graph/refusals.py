@@ -58,7 +58,7 @@ def refusal(status: int, body: bytes, subject: str, permission: str) -> GraphErr
         )
     if status == 403 and (code in LICENCE_CODES or "premium license" in message):
         return GraphRefused(
-            f"Graph refused {subject} ({said}): it needs an Entra ID P1 or P2 licence, which the tenant lacks.",
+            f"Graph refused {subject} ({said}): it needs a P1 or P2 licence, which the tenant lacks.",
             reason="licence",
         )
     if status == 403:

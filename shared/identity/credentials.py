@@ -111,6 +111,14 @@ class GraphCredential:
         options = options or {}
         return await self._get(_Wanted(scopes, options.get("claims"), options.get("enable_cae", False)))
 
+    async def renew(self) -> None:
+        """Forget all tokens, also azure-identity's: one of them was refused before its time."""
+        async with self._turn:
+            self._tokens.clear()
+            source, self._source = self._source, None
+            if source is not None:
+                await source.close()
+
     async def close(self) -> None:
         """Close what was opened here; the app's own identity and the secret store stay open."""
         await self._requests.close()

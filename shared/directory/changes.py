@@ -3,7 +3,7 @@
 Applying the changes of runs k+1 … n to the snapshot of run k gives exactly the snapshot of run n.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from shared.directory.records import Change, Group, Membership, User
@@ -14,17 +14,21 @@ type Reason = Literal["soft_deleted", "deleted"]
 
 def compare[R: (User, Group)](
     dataset: Literal["users", "groups"],
-    before: Mapping[str, R],
-    now: Iterable[R],
+    before: Mapping[str, R] | None,
+    now: Sequence[R],
     started_at: str,
     reason: Callable[[str], Reason | None] = lambda _: None,
 ) -> tuple[list[Change], ChangeCounts]:
     """The changes, sorted by id, and their counts. `now` is sorted by id.
 
     Sets `changed_at` of each record of `now`: the start of this run if it is new or different, else what it
-    was. It is left out of the comparison.
+    was. It is left out of the comparison. Without a `before` all is new, and nobody asks for the changes.
     """
     changes: list[Change] = []
+    if before is None:
+        for record in now:
+            record.changed_at = started_at
+        return changes, ChangeCounts(added=len(now))
     counts = ChangeCounts()
     alive = set()
     for record in now:
@@ -47,8 +51,12 @@ def compare[R: (User, Group)](
     return changes, counts
 
 
-def compare_memberships(before: list[Membership], now: list[Membership]) -> tuple[list[Change], ChangeCounts]:
+def compare_memberships(
+    before: Sequence[Membership] | None, now: Sequence[Membership]
+) -> tuple[list[Change], ChangeCounts]:
     """The same for edges, which have no `changed_at`; one whose member changed its type is updated."""
+    if before is None:
+        return [], ChangeCounts(added=len(now))
     counts = ChangeCounts()
     if before == now:
         return [], counts

@@ -79,8 +79,8 @@ class DirectorySync:
     now: Callable[[], datetime] = utc_now
     clock: Callable[[], float] = time.monotonic
     bucket_rows: int = BUCKET_ROWS
-    _shared: BuildInput | None = None
-    """What the buckets of a run share; kept for the next bucket of the same run."""
+    _builder: Builder | None = None
+    """Kept for the next bucket of the same run: it knows the names of all groups."""
 
     # --- starting -------------------------------------------------------------------------------------
 
@@ -262,16 +262,15 @@ class DirectorySync:
         if run.status != "building" or run.stage != stage:
             raise StaleMessage(f"run {run.run_id} builds {stage} no longer")
         if await self.state.built(run.run_id, stage, bucket) is None:
-            shared = await self._build_input(run)
-            builder = Builder(shared, self.state.container, self.output)
-            build = builder.build_members if stage == "members" else builder.build_groups
-            await self.state.save_built(run.run_id, stage, bucket, await build(bucket))
+            builder = await self._builder_of(run)
+            await self.state.save_built(run.run_id, stage, bucket, await builder.build(stage, bucket))
         await self._advance(run)
 
-    async def _build_input(self, run: Run) -> BuildInput:
-        if self._shared is None or self._shared.run.run_id != run.run_id:
+    async def _builder_of(self, run: Run) -> Builder:
+        builder = self._builder
+        if builder is None or builder.run_id != run.run_id:
             checkpoints = await self._checkpoints(run)
-            self._shared = BuildInput(
+            shared = BuildInput(
                 run=run,
                 checkpoints=checkpoints,
                 previous=await self.state.published(run.previous_run_id) if run.previous_run_id else None,
@@ -280,7 +279,8 @@ class DirectorySync:
                 cloud=self.settings.cloud,
                 formats=self.settings.formats,
             )
-        return self._shared
+            self._builder = builder = Builder(shared, self.state.container, self.output)
+        return builder
 
     async def _advance(self, run: Run) -> None:
         """Whatever is due after a step ended. Each of its callers may be the last; all may call it."""
@@ -335,7 +335,7 @@ class DirectorySync:
         )
         manifest = await publish(manifest, published, self.state, self.output, follows=run.follows)
         await self._end(run.run_id, "published", None)
-        self._shared = None
+        self._builder = None
         log.info(
             "run published",
             extra={

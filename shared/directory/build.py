@@ -58,7 +58,6 @@ class BuildInput:
     """Every live group of this run, by id."""
     tenant_id: str
     cloud: Cloud
-    formats: tuple[str, ...]
 
 
 async def read_labels(state: BlobContainer, run: Run, groups: Checkpoint) -> dict[str, GroupLabel]:
@@ -85,7 +84,7 @@ class Builder:
         self._state = state
         self._output = output
         context = RenderContext(shared.tenant_id, shared.cloud, shared.labels)
-        self._formats: Sequence[Format] = formats_named(shared.formats, context)
+        self._formats: Sequence[Format] = formats_named(shared.run.formats, context)
 
     @property
     def run_id(self) -> str:

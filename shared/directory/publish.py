@@ -39,7 +39,6 @@ def compose(
     groups: list[Built],
     *,
     tenant_id: str,
-    formats: tuple[str, ...],
     now: datetime,
 ) -> tuple[Manifest, Published]:
     """The manifest of a run, and what the next run needs of it."""
@@ -53,7 +52,7 @@ def compose(
             parts.setdefault(dataset, []).append(part)
 
     as_of = {"users": users.as_of, "groups": listed.as_of, "memberships": listed.as_of}
-    for name in formats:
+    for name in run.formats:
         if FORMATS[name].users_dataset:
             as_of[FORMATS[name].users_dataset or ""] = users.as_of
         if FORMATS[name].groups_dataset:

@@ -16,7 +16,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -81,6 +81,7 @@ class DirectorySync:
     bucket_rows: int = BUCKET_ROWS
     _builder: Builder | None = None
     """Kept for the next bucket of the same run: it knows the names of all groups."""
+    _builder_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     # --- starting -------------------------------------------------------------------------------------
 
@@ -123,6 +124,7 @@ class DirectorySync:
             buckets=_power_of_two(max(users, groups) / self.bucket_rows),
             group_buckets=_power_of_two(groups / self.bucket_rows),
             datasets=datasets,
+            formats=list(self.settings.formats),
             follows=current,
             # Without its state a snapshot cannot be compared with: this run then begins a new history.
             previous_run_id=current if previous else None,
@@ -136,8 +138,9 @@ class DirectorySync:
         )
         # What an earlier run left behind is no longer of use to anybody.
         await self.state.sweep(keep_run=run.run_id, keep_published=run.follows)
+        totals = {"users": users, "groups": groups, "authentication": users, "sign-in": users}
         for dataset in run.datasets:
-            total = {"users": users, "groups": groups}.get(dataset) or None
+            total = totals.get(dataset) or None
             await self.state.save_checkpoint(
                 run.run_id, Checkpoint(dataset=dataset, as_of=rfc3339(self.now()), total=total), None
             )
@@ -267,20 +270,19 @@ class DirectorySync:
         await self._advance(run)
 
     async def _builder_of(self, run: Run) -> Builder:
-        builder = self._builder
-        if builder is None or builder.run_id != run.run_id:
-            checkpoints = await self._checkpoints(run)
-            shared = BuildInput(
-                run=run,
-                checkpoints=checkpoints,
-                previous=await self.state.published(run.previous_run_id) if run.previous_run_id else None,
-                labels=await read_labels(self.state.container, run, checkpoints["groups"]),
-                tenant_id=self.settings.tenant_id,
-                cloud=self.settings.cloud,
-                formats=self.settings.formats,
-            )
-            self._builder = builder = Builder(shared, self.state.container, self.output)
-        return builder
+        async with self._builder_turn:
+            if self._builder is None or self._builder.run_id != run.run_id:
+                checkpoints = await self._checkpoints(run)
+                shared = BuildInput(
+                    run=run,
+                    checkpoints=checkpoints,
+                    previous=await self.state.published(run.previous_run_id) if run.previous_run_id else None,
+                    labels=await read_labels(self.state.container, run, checkpoints["groups"]),
+                    tenant_id=self.settings.tenant_id,
+                    cloud=self.settings.cloud,
+                )
+                self._builder = Builder(shared, self.state.container, self.output)
+            return self._builder
 
     async def _advance(self, run: Run) -> None:
         """Whatever is due after a step ended. Each of its callers may be the last; all may call it."""
@@ -330,7 +332,6 @@ class DirectorySync:
             members,
             groups,
             tenant_id=self.settings.tenant_id,
-            formats=self.settings.formats,
             now=self.now(),
         )
         manifest = await publish(manifest, published, self.state, self.output, follows=run.follows)

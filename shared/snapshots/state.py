@@ -48,6 +48,8 @@ class Run(msgspec.Struct, kw_only=True):
     group_buckets: int
     datasets: list[str]
     """The datasets that this run reads, in the order in which they are shown."""
+    formats: list[str]
+    """The renderings that it writes; a change of settings acts on the next run."""
     follows: str | None = None
     """The run that was current when this one started; it becomes current only after that one."""
     previous_run_id: str | None = None

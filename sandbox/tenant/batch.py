@@ -18,10 +18,13 @@ PATH = "/$batch"
 type AnswerItem = Callable[[Call], Awaitable[Reply]]
 
 
-async def answer_batch(call: Call, answer_item: AnswerItem, order: random.Random) -> Reply:
-    """The outer answer: 200 with an answer for each item, or 400 when the batch itself is malformed."""
+async def answer_batch(
+    call: Call, check_token: Callable[[Call], object], answer_item: AnswerItem, order: random.Random
+) -> Reply:
+    """The outer answer: 200 with an answer for each item, 400 for a malformed batch, 401 without a token."""
     request_id = new_request_id()
     try:
+        check_token(call)
         items = _items(call)
     except GraphError as error:
         return error.reply(call, request_id)

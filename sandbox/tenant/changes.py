@@ -24,8 +24,9 @@ def churn(directory: Directory, seed: int, count: int) -> dict[str, int]:
 class _Day:
     def __init__(self, directory: Directory, seed: int) -> None:
         self._directory = directory
-        self._random = random.Random(f"day-{seed}")
-        self._maker = CompanyMaker(0, seed ^ 0x5EED)
+        day = f"day-{seed}-{directory.position}"  # the same seed on another day is another day
+        self._random = random.Random(day)
+        self._maker = CompanyMaker(0, day)
         self._maker.directory = directory
         self._events: list[tuple[int, Callable[[], bool]]] = [
             (12, self.join),

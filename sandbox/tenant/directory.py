@@ -125,6 +125,7 @@ class Directory:
         The id.
         """
         user_id = properties.get("id") or str(uuid.uuid4())
+        _unknown(user_id, self.users, self.deleted_users)
         user: JsonObject = {
             "id": user_id,
             "userPrincipalName": f"{user_id[:8]}@contoso.com",
@@ -194,6 +195,7 @@ class Directory:
     def add_group(self, properties: Mapping[str, Any]) -> str:
         """Add a group from Graph properties; what no group lacks is filled in. The id."""
         group_id = properties.get("id") or str(uuid.uuid4())
+        _unknown(group_id, self.groups, self.deleted_groups)
         group: JsonObject = {
             "id": group_id,
             "displayName": group_id[:8],
@@ -309,3 +311,8 @@ def _known(objects: Mapping[str, JsonObject], object_id: str) -> JsonObject:
     if found is None:
         raise UnknownObjectError(object_id)
     return found
+
+
+def _unknown(object_id: str, *places: Mapping[str, JsonObject]) -> None:
+    if any(object_id in place for place in places):
+        raise ValueError(f"{object_id} is there already")

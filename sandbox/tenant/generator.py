@@ -79,7 +79,7 @@ def account_name(text: str) -> str:
 class CompanyMaker:
     """Builds a directory step by step from one random stream."""
 
-    def __init__(self, users: int, seed: int) -> None:
+    def __init__(self, users: int, seed: int | str) -> None:
         self.directory = Directory()
         self._random = random.Random(f"company-{seed}")
         self._wanted = users

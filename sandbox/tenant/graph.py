@@ -120,7 +120,7 @@ class Graph:
     async def answer(self, call: Call) -> Reply:
         """The answer to one request other than `$batch`, refusals included."""
         request_id = new_request_id()
-        route: Route | None = None
+        charged = 0
         try:
             caller = authenticate(self._tenant, call)
             route, match = self._route(call)
@@ -128,11 +128,11 @@ class Graph:
                 caller.require(route.permissions)
             cost = self._cost(call, route)
             self._charge(call, caller, cost)
+            charged = cost
             reply = route.handler(call, caller, match)
-            reply.resource_units = cost
         except GraphError as error:
             reply = error.reply(call, request_id)
-            reply.resource_units = self._cost(call, route) if route is not None and error.status != 429 else 0
+        reply.resource_units = charged
         return self._signed(call, reply, request_id)
 
     def _route(self, call: Call) -> tuple[Route, re.Match[str]]:

@@ -25,7 +25,7 @@ _CLAUSE = re.compile(
         (?P<name>\w+)\s+eq\s+(?P<value>{_VALUE})
       | (?P<list>\w+)/any\(\s*(?P<var>\w+)\s*:\s*(?P=var)\s+eq\s+(?P<item>{_VALUE})\s*\)
       | (?P<member>\w+)\s+in\s+\((?P<values>\s*(?:{_VALUE})(?:\s*,\s*(?:{_VALUE}))*)\s*\)
-    )\s*\)?""",
+    )(?:\s*\))?""",
     re.VERBOSE | re.IGNORECASE,
 )
 _EXPAND = re.compile(r"(?P<name>\w+)(?:\((?P<options>[^()]*)\))?")

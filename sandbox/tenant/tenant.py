@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from sandbox.tenant import batch, control
+from sandbox.tenant.access import authenticate
 from sandbox.tenant.configuration import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -165,7 +166,7 @@ class Tenant:
         if path.startswith(Graph.PREFIX + "/"):
             inner = call.at(re.sub(r"/{2,}", "/", path.removeprefix(Graph.PREFIX)))
             if inner.path == batch.PATH:
-                return await batch.answer_batch(inner, self._answer_item, self.batch_order)
+                return await batch.answer_batch(inner, self._check_token, self._answer_item, self.batch_order)
             return await self._graph.answer(inner)
         if path == ManagedIdentity.PATH:
             return await self._identity.answer(call)
@@ -174,6 +175,9 @@ class Tenant:
         if self._entra.answers(path):
             return await self._entra.answer(call)
         return json_reply({"error": {"code": "NotFound", "message": f"Nothing is simulated at {path}."}}, 404)
+
+    def _check_token(self, call: Call) -> None:
+        authenticate(self, call)
 
     async def _answer_item(self, call: Call) -> Reply:
         return await self.faults.apply(call, lambda: self._graph.answer(call))

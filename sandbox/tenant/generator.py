@@ -5,12 +5,15 @@ numbers: empty and missing values, emoji and right-to-left names, dates of year 
 a nesting cycle.
 """
 
+import gc
 import math
 import random
 import struct
 import unicodedata
 import uuid
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -48,11 +51,24 @@ _MAILBOX_LICENCE = "06ebc4ee-1bb5-47dd-8120-11324bc54e06"
 def generate(users: int = 2000, seed: int = 7) -> Directory:
     """A directory with exactly so many live users, and no history: delta links can point from now on."""
     maker = CompanyMaker(users, seed)
-    maker.make_people()
-    maker.make_groups()
-    maker.make_authentication()
-    maker.directory.forget_history()
+    with _without_garbage_collection():
+        maker.make_people()
+        maker.make_groups()
+        maker.make_authentication()
+        maker.directory.forget_history()
     return maker.directory
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Nothing made here is garbage, and looking through millions of new objects takes 40 % of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @dataclass(slots=True)

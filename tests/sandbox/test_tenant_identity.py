@@ -19,6 +19,7 @@ import jwt
 import pytest
 from cryptography import x509
 
+from sandbox.azurite import Azurite
 from sandbox.certificates import ServerCertificates, make_client_certificate, make_server_certificates
 from sandbox.tenant import (
     CLIENT_ID,
@@ -278,6 +279,42 @@ async def test_the_identity_endpoint_answers_as_app_service_does(client: Client)
     assert (await client.ask(path + "https://storage.azure.com")).status == 401
     assert (await client.ask(path + "https://nowhere.example", headers=header)).status == 400
     assert (await client.ask("/msi/token?resource=x", headers=header)).status == 400
+
+
+STORAGE = """
+import asyncio, json, os
+from azure.identity.aio import ManagedIdentityCredential
+from azure.storage.blob.aio import BlobServiceClient
+from azure.storage.queue.aio import QueueServiceClient
+
+async def main():
+    credential = ManagedIdentityCredential()
+    blobs = BlobServiceClient(os.environ["BLOBS"], credential)
+    queues = QueueServiceClient(os.environ["QUEUES"], credential)
+    async with credential, blobs, queues:
+        container = await blobs.create_container("directory")
+        await container.upload_blob("current.json", b"{}")
+        await queues.create_queue("slices")
+        told = {"blobs": [b.name async for b in container.list_blobs()]}
+        told["queues"] = [q.name async for q in queues.list_queues()]
+    print(json.dumps(told))
+
+asyncio.run(main())
+"""
+
+
+async def test_azurite_takes_tokens_of_the_identity(client: Client, certificates: ServerCertificates) -> None:
+    async with Azurite(certificates=certificates) as azurite:
+        told = await run(
+            client,
+            certificates,
+            STORAGE,
+            BLOBS=azurite.account().blob_uri,
+            QUEUES=azurite.account().queue_uri,
+            IDENTITY_ENDPOINT=f"{client.server.url}/msi/token",
+            IDENTITY_HEADER=client.tenant.identity_header,
+        )
+    assert told == {"blobs": ["current.json"], "queues": ["slices"]}
 
 
 # --- Key Vault -----------------------------------------------------------------------------------------

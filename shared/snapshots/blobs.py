@@ -137,17 +137,22 @@ class BlobContainer:
                 "Check that the identity is assigned, and AZURE_CLIENT_ID."
             ) from None
         except HttpResponseError as error:
-            status = error.status_code
-            hint = (
-                "Grant the app's identity Storage Blob Data Contributor on it."
-                if status == 403
-                else "It will be tried again."
-            )
+            code = getattr(error, "error_code", None)
             raise StorageUnavailable(
-                f"Storage answered {status} when the app tried to {action} in container `{self.name}`. {hint}"
+                f"Storage answered {error.status_code}{f' {code}' if code else ''} when the app tried to "
+                f"{action} in container `{self.name}`. {_hint(error.status_code)}"
             ) from None
         except AzureError as error:
             raise StorageUnavailable(
                 f"Storage is unreachable ({type(error).__name__}): could not {action} in container "
                 f"`{self.name}`. Check DIRECTORY_STORAGE and the network."
             ) from None
+
+
+def _hint(status: int | None) -> str:
+    """What to do about a status of Blob storage."""
+    if status == 403:
+        return "Grant the app's identity Storage Blob Data Contributor on it."
+    if status in (408, 429) or (status is not None and status >= 500):
+        return "It will be tried again."
+    return "Check DIRECTORY_STORAGE and DIRECTORY_CONTAINER."

@@ -1,0 +1,221 @@
+"""Manifest, pointer and the state of runs: round trips, and writes that race."""
+
+import json
+
+import msgspec
+import pytest
+
+from shared.graph.policy import Usage
+from shared.snapshots.manifest import (
+    POINTER,
+    ChangeCounts,
+    Changes,
+    DatasetEntry,
+    GraphUsage,
+    Manifest,
+    Pointer,
+    encode,
+    manifest_path,
+    read_manifest,
+    read_pointer,
+)
+from shared.snapshots.parts import PartRef
+from shared.snapshots.shuffle import RowFile
+from shared.snapshots.state import Built, Checkpoint, Published, Run, StateStore
+from tests.snapshots.memory import MemoryContainer
+from tests.validation import validate_manifest, validate_pointer
+
+AT = "2026-11-21T09:00:00Z"
+DIGEST = "ab" * 32
+PART = PartRef(f"parts/users/{DIGEST}.jsonl.gz", 2, 77, DIGEST)
+
+
+def a_run(run_id: str = "r1", **fields: object) -> Run:
+    return msgspec.structs.replace(
+        Run(
+            run_id=run_id,
+            sequence=1,
+            kind="full",
+            status="collecting",
+            started_at=AT,
+            buckets=2,
+            group_buckets=1,
+            datasets=["users", "groups"],
+            formats=["ocsf"],
+        ),
+        **fields,
+    )
+
+
+def a_manifest(**fields: object) -> Manifest:
+    required = ("users", "groups", "memberships")
+    return msgspec.structs.replace(
+        Manifest(
+            schema_version=1,
+            run_id="20261121T090000Z-abcdef",
+            sequence=1,
+            kind="full",
+            tenant_id="0c1f6b0e-5a7d-4c52-9a35-6f1d2b9c7e10",
+            started_at=AT,
+            published_at=AT,
+            buckets=2,
+            datasets={name: DatasetEntry("complete", AT, 0, []) for name in required}
+            | {"users": DatasetEntry("complete", AT, 2, [PART])},
+            graph=GraphUsage(3, 4, 1, 2),
+        ),
+        **fields,
+    )
+
+
+async def test_manifest_comes_back_and_absent_is_absent() -> None:
+    container, manifest = MemoryContainer(), a_manifest()
+    path = manifest_path(manifest.run_id)
+    await container.write(path, encode(manifest))
+    assert await read_manifest(container, path) == manifest
+    document = json.loads(container.blobs[path])
+    assert not {"previous_run_id", "changes"} & document.keys()
+    assert "reason" not in document["datasets"]["users"]
+    validate_manifest(document)
+
+
+async def test_manifest_of_a_later_run() -> None:
+    counts = {"users": ChangeCounts(0, 1, 0), "groups": ChangeCounts(), "memberships": ChangeCounts()}
+    part = PartRef("runs/20261121T090000Z-abcdef/changes-0000.jsonl.gz", 1, 9, DIGEST)
+    manifest = a_manifest(
+        sequence=2,
+        previous_run_id="20261121T080000Z-abcdef",
+        changes=Changes(counts, [part]),
+    )
+    manifest.datasets["sign-in"] = DatasetEntry("unavailable", AT, 0, [], "licence")
+    assert msgspec.json.decode(encode(manifest), type=Manifest) == manifest
+    validate_manifest(json.loads(encode(manifest)))
+
+
+async def test_pointer_comes_back_with_its_etag() -> None:
+    container = MemoryContainer()
+    assert await read_pointer(container) is None
+    pointer = Pointer("20261121T090000Z-abcdef", 1, manifest_path("20261121T090000Z-abcdef"), AT)
+    etag = await container.write(POINTER, encode(pointer))
+    assert await read_pointer(container) == (pointer, etag)
+    validate_pointer(json.loads(container.blobs[POINTER]))
+
+
+def test_counts_add_up() -> None:
+    counts = ChangeCounts(1, 2, 3)
+    counts.add(ChangeCounts(10, 20, 30))
+    assert counts == ChangeCounts(11, 22, 33)
+
+
+async def test_run_is_compare_and_set() -> None:
+    state = StateStore(MemoryContainer())
+    assert await state.run() is None
+    first = await state.save_run(a_run(), None)
+    assert first is not None
+    assert await state.save_run(a_run("r2"), None) is None
+    second = await state.save_run(a_run(status="building"), first)
+    assert second is not None
+    assert await state.save_run(a_run(status="failed"), first) is None
+    stored = await state.run()
+    assert stored is not None
+    assert (stored[0].run_id, stored[0].status, stored[1]) == ("r1", "building", second)
+
+
+@pytest.mark.parametrize(
+    ("status", "under_way"),
+    [("collecting", True), ("building", True), ("published", False), ("failed", False), ("held", False)],
+)
+def test_run_is_under_way_until_it_ends(status: str, under_way: bool) -> None:
+    assert a_run(status=status).under_way is under_way
+
+
+async def test_checkpoint_comes_back_and_is_compare_and_set() -> None:
+    state = StateStore(MemoryContainer())
+    checkpoint = Checkpoint(
+        dataset="users",
+        as_of=AT,
+        slice=3,
+        mode="m",
+        cursor="https://graph/next",
+        delta_link="https://graph/delta",
+        files=[RowFile("p", {"users": [1, 2]})],
+        rows=5,
+        total=9,
+        pages=2,
+        usage=Usage(1, 2, 3, 4),
+        visited=b"\x00\xff",
+        restarts=1,
+        stalls=2,
+        reason="permission",
+        error="A sentence.",
+    )
+    etag = await state.save_checkpoint("r1", checkpoint, None)
+    assert await state.checkpoint("r1", "users") == (checkpoint, etag)
+    assert await state.save_checkpoint("r1", checkpoint, None) is None
+    assert await state.save_checkpoint("r1", checkpoint, "another") is None
+    assert await state.save_checkpoint("r1", checkpoint, etag) is not None
+    assert await state.checkpoint("r1", "groups") is None
+    assert await state.checkpoint("r2", "users") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "ended"), [("reading", False), ("complete", True), ("failed", True), ("unavailable", True)]
+)
+def test_checkpoint_ends_once_it_is_not_reading(status: str, ended: bool) -> None:
+    assert Checkpoint(dataset="users", as_of=AT, status=status).ended is ended  # type: ignore[arg-type]
+
+
+async def test_built_buckets_are_listed_by_stage() -> None:
+    state = StateStore(MemoryContainer())
+    built = Built(
+        parts={"users": PART, "memberships": None},
+        changes={"users": ChangeCounts(1, 0, 0)},
+        changes_part=PART,
+        counts=RowFile("p", {"counts": [1]}),
+        hidden=PART,
+        authentication_rows=1,
+    )
+    await state.save_built("r1", "members", 0, built)
+    await state.save_built("r1", "members", 1023, built)
+    await state.save_built("r1", "groups", 7, built)
+    assert await state.built_buckets("r1", "members") == {0, 1023}
+    assert await state.built_buckets("r1", "groups") == {7}
+    assert await state.built_buckets("r2", "members") == set()
+    assert await state.built("r1", "members", 1023) == built
+    assert await state.built("r1", "members", 1) is None
+
+
+async def test_published_comes_back() -> None:
+    state = StateStore(MemoryContainer())
+    published = Published(
+        run_id="r1",
+        buckets=2,
+        group_buckets=1,
+        parts={"users": [PART, None], "groups": [None]},
+        hidden=[None, PART],
+        delta_links={"users": "https://graph/delta"},
+    )
+    await state.save_published(published)
+    assert await state.published("r1") == published
+    assert await state.published("r2") is None
+
+
+async def test_sweep_leaves_the_run_and_what_follows_need() -> None:
+    container = MemoryContainer()
+    state = StateStore(container)
+    await state.save_run(a_run("r3"), None)
+    for run_id in ("r1", "r2", "r3"):
+        await state.save_checkpoint(run_id, Checkpoint(dataset="users", as_of=AT), None)
+        await container.write(f"{StateStore.collected_folder(run_id, 'users')}/x.rows", b"x")
+        await container.write(f"{StateStore.hidden_folder(run_id)}/x.jsonl.gz", b"x")
+        await container.write(f"published/{run_id}.json", b"{}")
+    swept = await state.sweep(keep_run="r3", keep_published="r2")
+    assert swept == 8
+    assert set(container.blobs) == {
+        "run.json",
+        "runs/r3/users.json",
+        "runs/r3/collected/users/x.rows",
+        "published/r2.json",
+        "published/r2.hidden/x.jsonl.gz",
+    }
+    assert await state.sweep(keep_run=None, keep_published=None) == 4
+    assert set(container.blobs) == {"run.json"}

@@ -45,6 +45,7 @@ class GraphClient:
     ) -> None:
         """`origin` is where requests go (without `/v1.0`); `scope` is what tokens are for."""
         # Loaded here and not above: the SDK costs a third of a second, and most functions never call Graph.
+        import aiohttp
         import httpx
         from httpx_aiohttp import AiohttpTransport
         from kiota_abstractions.native_response_handler import NativeResponseHandler
@@ -61,7 +62,9 @@ class GraphClient:
         self.policy = policy or RetryPolicy()
         self.pacer = Pacer(self.policy)
         self._credential = credential
-        self._transport_errors = (httpx.TransportError, httpx.DecodingError)
+        # The transport hands some of aiohttp's own errors on as they are, that for broken HTTP among them.
+        self._transport_errors = (httpx.TransportError, httpx.DecodingError, aiohttp.ClientError)
+        self._parse_url, self._invalid_url = httpx.URL, httpx.InvalidURL
         self._native = ResponseHandlerOption(NativeResponseHandler())
         self._transport = AiohttpTransport(
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=60)
@@ -134,8 +137,7 @@ class GraphClient:
                 continue
             status: int = response.status_code
             headers = response.headers
-            usage.resource_units += _whole_number(headers.get("x-ms-resource-unit"))
-            self.pacer.observe(headers.get("x-ms-throttle-limit-percentage"))
+            self.observe(headers, usage)
             if 200 <= status < 300:
                 return Answer(response.content, headers)
             if status == 401 and not renewed and hasattr(self._credential, "renew"):
@@ -177,12 +179,23 @@ class GraphClient:
         else:
             await self.policy.sleep(wait)
 
+    def observe(self, headers: Mapping[str, str], usage: Usage) -> None:
+        """Count what an answer cost, and slow down where it says that we ask too much."""
+        usage.resource_units += _whole_number(headers.get("x-ms-resource-unit"))
+        self.pacer.observe(headers.get("x-ms-throttle-limit-percentage"))
+
     def own_link(self, link: str, subject: str) -> str:
         """The link, if it leads to the host that we ask; the token must not travel anywhere else."""
-        asked, given = urlsplit(self.origin), urlsplit(link)
+        asked = urlsplit(self.origin)
+        try:
+            given = urlsplit(link)
+            # What httpx would not send must fail here, as an answer of Graph's and not as a fault of ours.
+            self._parse_url(link)
+        except (ValueError, self._invalid_url):
+            raise InvalidPage(f"{subject}: Graph sent a link that is no URL. It was not followed.") from None
         if (given.scheme, given.netloc) != (asked.scheme, asked.netloc):
             raise InvalidPage(
-                f"{subject}: the next page is said to be on {given.netloc or 'no host'}, "
+                f"{subject}: the next page is said to be on {given.hostname or 'no host'}, "
                 f"not on {asked.netloc}. It was not followed."
             )
         return link
@@ -195,4 +208,4 @@ def _throttled(subject: str, seconds: float) -> GraphThrottled:
 
 
 def _whole_number(value: str | None) -> int:
-    return int(value) if value and value.isdigit() else 0
+    return int(value) if value and value.isdecimal() else 0

@@ -46,7 +46,7 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
     except ValueError:
         try:
             date = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
     # NaN and infinity are numbers to `float`, but say nothing.

@@ -3,6 +3,8 @@
 Messages name the capability, Graph's code and what to do; never a URL's query, which may hold a token.
 """
 
+import re
+
 import msgspec
 
 from shared.errors import (
@@ -21,6 +23,10 @@ DELTA_STATE_LOST_CODES = frozenset({"syncStateNotFound", "resyncRequired", "sync
 PAGE_TOKEN_EXPIRED_CODES = frozenset({"Directory_ExpiredPageToken"})
 
 
+_NOT_OURS_TO_QUOTE = re.compile(r"\?\S+|[^\s@]+@\S+|\S{50,}")
+"""In a message of Graph's: a URL's query, an address, a token."""
+
+
 class _Error(msgspec.Struct):
     code: str = ""
     message: str = ""
@@ -31,12 +37,13 @@ class _ErrorBody(msgspec.Struct):
 
 
 def error_code(body: bytes) -> tuple[str, str]:
-    """Code and first sentence of an error body; empty where it is none (a gateway's HTML page)."""
+    """Code and begin of the message of an error body; empty where it is none (a gateway's HTML page)."""
     try:
         error = msgspec.json.decode(body, type=_ErrorBody).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         return "", ""
-    return error.code, " ".join(error.message.split())[:200]
+    message = _NOT_OURS_TO_QUOTE.sub("…", error.message)
+    return error.code, " ".join(message.split())[:200]
 
 
 def refusal(status: int, body: bytes, subject: str, permission: str) -> GraphError:

@@ -43,17 +43,20 @@ async def get_many(
         attempt = 0
         while pending:
             attempt += 1
-            again, wait, throttled = [], 0.0, False
+            again, wait, told, throttled = [], 0.0, False, False
             for item in await _post(graph, {key: urls[key] for key in pending}, usage, subject, permission):
                 key = pending[int(item.id)]
+                headers = {name.lower(): value for name, value in item.headers.items()}
+                # The outer answer has neither: cost and limits are each item's.
+                graph.observe(headers, usage)
                 if 200 <= item.status < 300:
                     answers[key] = bytes(item.body)
                 elif item.status in RETRIED_STATUSES:
                     again.append(key)
                     throttled = throttled or item.status == 429
                     usage.throttled += item.status == 429
-                    headers = {name.lower(): value for name, value in item.headers.items()}
                     asked = retry_after_seconds(headers.get("retry-after"), graph.policy.now())
+                    told = told or asked is not None
                     wait = max(wait, graph.policy.backoff(attempt) if asked is None else asked)
                 else:
                     error = refusal(item.status, bytes(item.body), subject, permission)
@@ -62,7 +65,7 @@ async def get_many(
                     answers[key] = error
             if again:
                 if wait > graph.policy.longest_wait or attempt >= graph.policy.attempts:
-                    if throttled:
+                    if throttled or told:
                         raise GraphThrottled(
                             f"Graph throttles {subject} and asks to wait {wait:.0f} s; the run goes on then.",
                             wait,

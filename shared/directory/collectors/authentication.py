@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shared.directory.authentication import UserMethods, methods_in_report_words
+from shared.directory.authentication import UserMethods, from_report, methods_in_report_words
 from shared.directory.collectors.interface import PagedCollector, Progress, SliceContext
-from shared.directory.collectors.users import add_by_id
+from shared.directory.collectors.users import add_by_id, check_objects
 from shared.directory.records import User
 from shared.directory.users import read_users
-from shared.errors import GraphRefused, GraphRequestRejected, InvalidPage
+from shared.errors import GraphRefused, GraphRequestRejected
 from shared.graph import queries
 from shared.graph.batch import get_many
-from shared.graph.objects import Method
+from shared.graph.objects import Method, RegistrationDetails
 from shared.graph.paging import RAW_PAGE, Page, read_page
 from shared.snapshots.parts import read_part
 from shared.snapshots.shuffle import bucket_of, read_rows
@@ -31,6 +31,7 @@ METHODS_BUDGET = 2_000
 METHODS_PERMISSION = "UserAuthenticationMethod.Read.All"
 BY_USER = "methods"
 
+_report_row = msgspec.json.Decoder(RegistrationDetails)
 _methods = msgspec.json.Decoder(Page[Method])
 _records = msgspec.json.Decoder(User)
 _encode = msgspec.json.Encoder().encode
@@ -49,6 +50,7 @@ class AuthenticationCollector(PagedCollector):
 
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:
         page = read_page(body, RAW_PAGE, self.dataset, delta=False)
+        check_objects(page, _report_row, from_report, self.dataset)
         add_by_id(page, context.rows, "authentication", self.dataset)
         return page
 
@@ -109,10 +111,7 @@ class AuthenticationCollector(PagedCollector):
                 if body.status != 404:
                     raise body
                 continue  # deleted since it was listed
-            try:
-                methods = _methods.decode(body).value
-            except msgspec.DecodeError as error:
-                raise InvalidPage(f"authentication methods: an answer cannot be read: {error}.") from None
-            row = _encode(UserMethods(object_id, methods_in_report_words(methods)))
+            page = read_page(body, _methods, "authentication methods", delta=False)
+            row = _encode(UserMethods(object_id, methods_in_report_words(page.value)))
             context.rows.add("authentication", bucket_of(object_id, context.run.buckets), row)
         context.checkpoint.rows += len(answers)

@@ -99,7 +99,9 @@ class PagedCollector(Collector):
         checkpoint.pages += 1
         checkpoint.rows += len(page.value)
         if page.next_link is None:
-            checkpoint.delta_link = page.delta_link
+            if page.delta_link is not None:
+                # The next run begins there, so it must lead to Graph like any other link.
+                checkpoint.delta_link = context.graph.own_link(page.delta_link, self.dataset)
             return Progress.ENDED
         link = context.graph.own_link(page.next_link, self.dataset)
         context.visited.visit(link, self.dataset)

@@ -2,11 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from shared.directory.collectors.interface import PagedCollector, SliceContext
-from shared.directory.collectors.users import add_by_id
+from shared.directory.collectors.users import add_by_id, check_objects
+from shared.directory.users import sign_in_record
 from shared.errors import GraphRequestRejected
 from shared.graph import queries
 from shared.graph.client import Answer
+from shared.graph.objects import UserSignIn
 from shared.graph.paging import RAW_PAGE, Page, read_page
 from shared.snapshots.state import Run
 
@@ -14,6 +18,12 @@ if TYPE_CHECKING:
     from kiota_abstractions.request_information import RequestInformation
 
 SMALL_PAGES = "small-pages"
+
+_row = msgspec.json.Decoder(UserSignIn)
+
+
+def _read(row: UserSignIn) -> object:
+    return sign_in_record(row.sign_in_activity)
 
 
 class SignInCollector(PagedCollector):
@@ -41,5 +51,6 @@ class SignInCollector(PagedCollector):
 
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:
         page = read_page(body, RAW_PAGE, self.dataset, delta=False)
+        check_objects(page, _row, _read, self.dataset)
         add_by_id(page, context.rows, "sign-in", self.dataset)
         return page

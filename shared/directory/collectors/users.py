@@ -1,11 +1,12 @@
 """Users, with their managers, through `users/delta`."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shared.directory.collectors.interface import PagedCollector, SliceContext
-from shared.errors import GraphRefused
+from shared.errors import GraphRefused, InvalidPage
 from shared.graph import queries
 from shared.graph.client import Answer
 from shared.graph.objects import ObjectId
@@ -60,10 +61,21 @@ def add_by_id(page: Page[msgspec.Raw], rows: RowWriter, stream: str, subject: st
     rows.grow(size)
 
 
-def read_object_id(raw: msgspec.Raw, subject: str) -> str:
-    from shared.errors import InvalidPage
+def check_objects[T](
+    page: Page[msgspec.Raw], decoder: msgspec.json.Decoder[T], read: Callable[[T], object], subject: str
+) -> None:
+    """Read each object as the build will read it. For an optional dataset, which may be bad but must not
+    stop a run: the build could no longer do without it."""
+    for raw in page.value:
+        try:
+            read(decoder.decode(raw))
+        except (ValueError, OverflowError) as error:
+            said = f"{error}" if isinstance(error, msgspec.ValidationError) else "a value is not of its form"
+            raise InvalidPage(f"{subject}: Graph sent an object that cannot be read: {said}.") from None
 
+
+def read_object_id(raw: msgspec.Raw, subject: str) -> str:
     try:
         return _object_id.decode(raw).id
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidPage(f"{subject}: Graph sent an object that has no usable id: {error}.") from None

@@ -31,12 +31,11 @@ SECOND_FACTORS = (frozenset(METHOD_NAMES.values()) | frozenset(PHONE_TYPES.value
 """What counts as registered for MFA. E-mail only resets a password; a temporary pass ends by itself."""
 
 
-class UserMethods(msgspec.Struct, gc=False):
-    """The methods of one user, as they are set aside."""
+class AuthenticationRow(msgspec.Struct, array_like=True, gc=False):
+    """What is known of one user, on its way to the build."""
 
     id: str
-    methods: list[str]
-    """Sorted, in the report's vocabulary."""
+    authentication: Authentication
 
 
 def methods_in_report_words(methods: list[Method]) -> list[str]:
@@ -69,11 +68,15 @@ def from_report(row: RegistrationDetails) -> Authentication:
     )
 
 
-def from_methods(row: UserMethods, read_at: str) -> Authentication:
+def report_row(row: RegistrationDetails) -> AuthenticationRow:
+    return AuthenticationRow(row.id, from_report(row))
+
+
+def from_methods(methods: list[str], read_at: str) -> Authentication:
     """What the methods say by themselves. Whether policy allows them (`…_capable`) they do not say."""
     return Authentication(
-        is_mfa_registered=not SECOND_FACTORS.isdisjoint(row.methods),
-        methods=row.methods,
+        is_mfa_registered=not SECOND_FACTORS.isdisjoint(methods),
+        methods=methods,
         source="methods",
         as_of=read_at,
     )

@@ -16,12 +16,12 @@ import msgspec
 
 from shared.clouds import Cloud
 from shared.directory import records
-from shared.directory.authentication import UserMethods, from_methods, from_report
+from shared.directory.authentication import AuthenticationRow
 from shared.directory.changes import Reason, compare, compare_memberships
 from shared.directory.collectors.authentication import BY_USER
 from shared.directory.groups import group_record, read_groups
 from shared.directory.memberships import Edge, resolve
-from shared.directory.users import read_users, sign_in_record, user_record
+from shared.directory.users import SignInRow, read_users, user_record
 from shared.errors import InvalidPage
 from shared.formats import formats_named
 from shared.formats.interface import Format, GroupLabel, RenderContext
@@ -34,9 +34,8 @@ from shared.snapshots.shuffle import RowFile, RowWriter, bucket_of, read_rows
 from shared.snapshots.state import Built, Checkpoint, Published, Run, Stage, StateStore
 
 _edges = msgspec.json.Decoder(list[Edge])
-_report = msgspec.json.Decoder(list[objects.RegistrationDetails])
-_methods = msgspec.json.Decoder(list[UserMethods])
-_sign_ins = msgspec.json.Decoder(list[objects.UserSignIn])
+_authentication_rows = msgspec.json.Decoder(list[AuthenticationRow])
+_sign_in_rows = msgspec.json.Decoder(list[SignInRow])
 _ids = msgspec.json.Decoder(list[objects.ObjectId])
 _count_rows = msgspec.json.Decoder(list[tuple[str, int, int]])
 
@@ -181,28 +180,19 @@ class Builder:
         checkpoint = self._in.checkpoints.get("authentication")
         if checkpoint is None or checkpoint.status != "complete":
             return {}
+        known: dict[str, records.Authentication] = {}
+        if checkpoint.mode == BY_USER:
+            # Whose methods were not read this time keep what is known of them.
+            for user in before.values():
+                if user.authentication is not None and user.authentication.source == "methods":
+                    known[user.id] = user.authentication
         rows = await self._rows("authentication", "authentication", bucket)
-        try:
-            if checkpoint.mode != BY_USER:
-                return {row.id: from_report(row) for row in decode_objects(rows, _report, "authentication")}
-        except ValueError:
-            raise InvalidPage("authentication: the report has a time that cannot be read.") from None
-        known = {
-            user.id: user.authentication
-            for user in before.values()
-            if user.authentication is not None and user.authentication.source == "methods"
-        }
-        for row in decode_objects(rows, _methods, "authentication"):
-            known[row.id] = from_methods(row, self._in.run.started_at)
+        known |= {row.id: row.authentication for row in _authentication_rows.decode(rows)}
         return known
 
     async def _sign_ins(self, bucket: int) -> dict[str, records.SignIn]:
-        rows = decode_objects(await self._rows("sign-in", "sign-in", bucket), _sign_ins, "sign-in")
-        try:
-            found = {row.id: sign_in_record(row.sign_in_activity) for row in rows}
-        except ValueError:
-            raise InvalidPage("sign-in: a user has a time that cannot be read.") from None
-        return {object_id: sign_in for object_id, sign_in in found.items() if sign_in is not None}
+        rows = _sign_in_rows.decode(await self._rows("sign-in", "sign-in", bucket))
+        return {row.id: row.sign_in for row in rows}
 
     async def _deleted(self, bucket: int) -> set[str] | None:
         """Ids of soft-deleted users, or None where they could not be read."""

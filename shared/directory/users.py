@@ -125,6 +125,19 @@ def on_premises(
     )
 
 
+class SignInRow(msgspec.Struct, array_like=True, gc=False):
+    """What is known of one user's sign-ins, on its way to the build."""
+
+    id: str
+    sign_in: records.SignIn
+
+
+def sign_in_row(user: objects.UserSignIn) -> SignInRow | None:
+    """None for a user of whom no sign-in is known."""
+    sign_in = sign_in_record(user.sign_in_activity)
+    return SignInRow(user.id, sign_in) if sign_in is not None else None
+
+
 def sign_in_record(activity: objects.SignInActivity | None) -> records.SignIn | None:
     """When the user last signed in, or None where no sign-in is known."""
     if activity is None:

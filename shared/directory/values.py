@@ -33,7 +33,10 @@ def time(value: object) -> str | None:
 def _normalized(value: str) -> str:
     """A time in another form than seconds and Z. Raises ValueError where it is no time."""
     moment = datetime.fromisoformat(value)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"a time beyond what UTC can name: {error}") from None
     whole, _, fraction = moment.isoformat().removesuffix("+00:00").partition(".")
     fraction = fraction.rstrip("0")
     return f"{whole}.{fraction}Z" if fraction else f"{whole}Z"

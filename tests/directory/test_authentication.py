@@ -4,7 +4,6 @@ import msgspec
 import pytest
 
 from shared.directory.authentication import (
-    UserMethods,
     from_methods,
     from_report,
     methods_in_report_words,
@@ -66,12 +65,12 @@ def test_password_alone_is_no_method() -> None:
     ],
 )
 def test_mfa_is_derived_from_the_methods(methods: list[str], registered: bool) -> None:
-    assert from_methods(UserMethods("a", methods), "2026-01-01T00:00:00Z").is_mfa_registered is registered
+    assert from_methods(methods, "2026-01-01T00:00:00Z").is_mfa_registered is registered
 
 
 def test_methods_leave_out_what_they_do_not_say() -> None:
     """Whether policy allows a method, which one is the default, and who is an administrator."""
-    authentication = from_methods(UserMethods("a", ["fido2SecurityKey"]), "2026-01-01T00:00:00Z")
+    authentication = from_methods(["fido2SecurityKey"], "2026-01-01T00:00:00Z")
     assert msgspec.to_builtins(authentication) == {
         "is_mfa_registered": True,
         "methods": ["fido2SecurityKey"],

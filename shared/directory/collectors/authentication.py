@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shared.directory.authentication import UserMethods, from_report, methods_in_report_words
+from shared.directory.authentication import (
+    AuthenticationRow,
+    from_methods,
+    methods_in_report_words,
+    report_row,
+)
 from shared.directory.collectors.interface import PagedCollector, Progress, SliceContext
-from shared.directory.collectors.users import add_by_id, check_objects
+from shared.directory.collectors.rows import add_read
 from shared.directory.records import User
 from shared.directory.users import read_users
 from shared.errors import GraphRefused, GraphRequestRejected
 from shared.graph import queries
 from shared.graph.batch import get_many
 from shared.graph.objects import Method, RegistrationDetails
-from shared.graph.paging import RAW_PAGE, Page, read_page
+from shared.graph.paging import Page, page_decoder, read_page
 from shared.snapshots.parts import read_part
 from shared.snapshots.shuffle import bucket_of, read_rows
 from shared.snapshots.state import Run
@@ -31,8 +36,8 @@ METHODS_BUDGET = 2_000
 METHODS_PERMISSION = "UserAuthenticationMethod.Read.All"
 BY_USER = "methods"
 
-_report_row = msgspec.json.Decoder(RegistrationDetails)
-_methods = msgspec.json.Decoder(Page[Method])
+_report = page_decoder(RegistrationDetails)
+_methods = page_decoder(Method)
 _records = msgspec.json.Decoder(User)
 _encode = msgspec.json.Encoder().encode
 
@@ -49,9 +54,8 @@ class AuthenticationCollector(PagedCollector):
         return queries.registration_details(context.graph)
 
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:
-        page = read_page(body, RAW_PAGE, self.dataset, delta=False)
-        check_objects(page, _report_row, from_report, self.dataset)
-        add_by_id(page, context.rows, "authentication", self.dataset)
+        page = read_page(body, _report, self.dataset, delta=False)
+        add_read(page, context.rows, "authentication", self.dataset, report_row)
         return page
 
     async def step(self, context: SliceContext) -> Progress:
@@ -112,6 +116,7 @@ class AuthenticationCollector(PagedCollector):
                     raise body
                 continue  # deleted since it was listed
             page = read_page(body, _methods, "authentication methods", delta=False)
-            row = _encode(UserMethods(object_id, methods_in_report_words(page.value)))
-            context.rows.add("authentication", bucket_of(object_id, context.run.buckets), row)
+            known = from_methods(methods_in_report_words(page.value), context.run.started_at)
+            bucket = bucket_of(object_id, context.run.buckets)
+            context.rows.add("authentication", bucket, _encode(AuthenticationRow(object_id, known)))
         context.checkpoint.rows += len(answers)

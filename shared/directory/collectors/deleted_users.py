@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from shared.directory.collectors.interface import PagedCollector, SliceContext
-from shared.directory.collectors.users import add_by_id
+from shared.directory.collectors.rows import add_raw
 from shared.graph import queries
 from shared.graph.paging import RAW_PAGE, Page, read_page
 from shared.snapshots.state import Run
@@ -25,5 +25,5 @@ class DeletedUsersCollector(PagedCollector):
 
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:
         page = read_page(body, RAW_PAGE, self.dataset, delta=False)
-        add_by_id(page, context.rows, "deleted", self.dataset)
+        add_raw(page, context.rows, "deleted", self.dataset)
         return page

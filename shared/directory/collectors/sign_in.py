@@ -2,16 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from shared.directory.collectors.interface import PagedCollector, SliceContext
-from shared.directory.collectors.users import add_by_id, check_objects
-from shared.directory.users import sign_in_record
+from shared.directory.collectors.rows import add_read
+from shared.directory.users import sign_in_row
 from shared.errors import GraphRequestRejected
 from shared.graph import queries
 from shared.graph.client import Answer
 from shared.graph.objects import UserSignIn
-from shared.graph.paging import RAW_PAGE, Page, read_page
+from shared.graph.paging import Page, page_decoder, read_page
 from shared.snapshots.state import Run
 
 if TYPE_CHECKING:
@@ -19,11 +17,7 @@ if TYPE_CHECKING:
 
 SMALL_PAGES = "small-pages"
 
-_row = msgspec.json.Decoder(UserSignIn)
-
-
-def _read(row: UserSignIn) -> object:
-    return sign_in_record(row.sign_in_activity)
+_page = page_decoder(UserSignIn)
 
 
 class SignInCollector(PagedCollector):
@@ -50,7 +44,6 @@ class SignInCollector(PagedCollector):
             return await super().first_answer(context)
 
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:
-        page = read_page(body, RAW_PAGE, self.dataset, delta=False)
-        check_objects(page, _row, _read, self.dataset)
-        add_by_id(page, context.rows, "sign-in", self.dataset)
+        page = read_page(body, _page, self.dataset, delta=False)
+        add_read(page, context.rows, "sign-in", self.dataset, sign_in_row)
         return page

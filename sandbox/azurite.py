@@ -107,6 +107,7 @@ class Azurite:
             stdout=self._output,
             stderr=subprocess.STDOUT,
             env=os.environ | {"AZURITE_ACCOUNTS": self._accounts_setting()},
+            process_group=0,  # Ctrl-C is for us: whoever uses the storage has to stop first
         )
         atexit.register(self.stop)
         try:

@@ -1,0 +1,1 @@
+"""`make demo` and `make sandbox`: a sync watched through the app's API and shown from what it published."""

@@ -1,0 +1,1 @@
+"""The sandbox's processes: the simulated tenant, Azurite, and the local host with the app."""

@@ -1,0 +1,105 @@
+"""The app under the local host, in front of a simulated tenant that the test holds in its hands."""
+
+import asyncio
+import gzip
+import json
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from azure.storage.blob.aio import ContainerClient
+
+from sandbox.azurite import Azurite, StorageAccount
+from sandbox.certificates import ServerCertificates, make_server_certificates
+from sandbox.services.app_settings import app_environment
+from sandbox.services.child import Child
+from sandbox.services.sandbox import host_process
+from sandbox.tenant import Tenant, TenantServer, generate
+from tests.end_to_end.command import WARNINGS
+from tests.sandbox.host_process import assert_clean
+
+ACCOUNTS = 8
+PUBLISH_SECONDS = 20
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
+    return make_server_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def storage(certificates: ServerCertificates) -> Iterator[Iterator[StorageAccount]]:
+    """Empty accounts of an Azurite that asks for tokens."""
+    with Azurite(accounts=ACCOUNTS, certificates=certificates) as azurite:
+        yield iter([azurite.account(number) for number in range(ACCOUNTS)])
+
+
+@dataclass
+class Deployment:
+    """A tenant, and the app that reads it."""
+
+    tenant: Tenant
+    http: httpx.AsyncClient
+    account: StorageAccount
+    certificates: ServerCertificates
+    host: Child
+
+    async def fire_timer(self) -> None:
+        answer = await self.http.post("/admin/functions/directory_timer", json={"input": ""})
+        answer.raise_for_status()
+
+    async def status(self) -> dict[str, Any]:
+        answer = await self.http.get("/api/directory/status")
+        return dict(answer.raise_for_status().json())
+
+    async def until(self, member: str, **expected: str) -> dict[str, Any]:
+        """Wait until this member of the status is there, with these values in it; return it."""
+        status: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                while True:
+                    status = await self.status()
+                    found = status[member]
+                    if found and all(found.get(name) == value for name, value in expected.items()):
+                        return dict(found)
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"{status}\n{self.host.log.read_text()}") from None
+
+    async def blobs(self) -> dict[str, bytes]:
+        """Everything in the published container."""
+        async with ContainerClient.from_connection_string(
+            self.account.connection_string,
+            "directory",
+            connection_verify=str(self.certificates.authority),
+        ) as container:
+            names = [name async for name in container.list_blob_names()]
+            return {name: await (await container.download_blob(name)).readall() for name in names}
+
+
+def lines(part: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in gzip.decompress(part).splitlines()]
+
+
+@pytest.fixture
+async def deployment(
+    certificates: ServerCertificates, storage: Iterator[StorageAccount], tmp_path: Path
+) -> AsyncIterator[Deployment]:
+    """Identity-based storage, the secret in Key Vault, everything over TLS: as it is deployed."""
+    tenant = Tenant(generate(users=60, seed=3))
+    account = next(storage)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.certificate, certificates.key)
+    async with TenantServer(tenant, context) as server:
+        settings = {"SYNC_SCHEDULE": "0 0 0 1 1 *", "PYTHONWARNINGS": WARNINGS}
+        environment = app_environment(server.url, account, certificates, settings)
+        async with host_process(environment, tmp_path / "host.log") as host:
+            await host.until_ready()
+            async with httpx.AsyncClient(base_url=host.url, timeout=30, trust_env=False) as http:
+                yield Deployment(tenant, http, account, certificates, host)
+        assert host.exit_code == 0
+        assert_clean(host.log.read_text())

@@ -1,0 +1,79 @@
+"""`make demo`, as a person calls it."""
+
+import json
+import re
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sandbox.demo.demonstration import SETTINGS, demonstrate
+from sandbox.services.errors import SandboxError
+from tests.end_to_end.command import run
+from tests.sandbox.host_process import assert_clean
+from tests.validation import validate_line, validate_manifest, validate_pointer
+
+USERS = 300
+OTHER_CLIENT = "11111111-2222-4333-8444-555555555555"
+
+
+def test_demo_shows_what_was_published(tmp_path: Path) -> None:
+    code, output, errors = run("demo", f"--users={USERS}", f"--directory={tmp_path}")
+
+    assert (code, errors) == (0, "")
+    assert_clean((tmp_path / "host.log").read_text())
+    assert (tmp_path / "tenant.log").read_text() == ""
+    printed = output.splitlines()
+    assert [line for line in printed if len(line) > 100 and str(tmp_path) not in line] == []
+    assert [line for line in printed if line != line.rstrip()] == []
+
+    for dataset in ("users", "groups", "authentication"):
+        assert re.search(rf"^  {dataset} .* complete$", output, re.M), output
+    assert re.search(rf"^  users +{USERS} +1 +\d+ KiB$", output, re.M)
+    assert re.search(r"^  memberships +[\d,]+ +1 +\d+ KiB$", output, re.M)
+    assert re.search(r"^  authentication +\d+   in the users$", output, re.M)
+    assert re.search(r"Graph +\d+ requests, \d+ resource units, 0 throttled, 0 retried", output)
+    assert re.search(r"worker +[\d.]+ s of CPU, [\d.]+ MiB at its peak", output)
+    for name in ("MFA registered", "MFA capable", "passwordless capable", "guests", "disabled"):
+        assert re.search(rf"^  {name} +\d+ +\d+%$", output, re.M), name
+    assert re.search(r"^  admins without MFA +\d+ +of \d+$", output, re.M)
+
+    snapshot = tmp_path / "snapshot"
+    pointer = json.loads((snapshot / "current.json").read_text())
+    manifest = json.loads((snapshot / pointer["manifest"]).read_text())
+    validate_pointer(pointer)
+    validate_manifest(manifest)
+    assert pointer["run_id"] in output
+    assert f"manifest        {pointer['manifest']}" in output
+    user, event = _document(output, "One user as published"), _document(output, "The same user as OCSF")
+    validate_line("users", user)
+    validate_line("ocsf-users", event)
+    assert event["user"]["uid"] == user["id"]
+    assert {"manager_id", "groups", "authentication", "on_premises"} <= user.keys()
+
+
+def _document(output: str, title: str) -> dict[str, Any]:
+    """The JSON document under a heading."""
+    after = output[output.index(title) :]
+    document: dict[str, Any] = json.JSONDecoder().raw_decode(after[after.index("\n{") + 1 :])[0]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("ENTRA_CLIENT_ID", OTHER_CLIENT, r"Run \S+ is failed: .*ENTRA_CLIENT_ID"),
+        ("ENTRA_CREDENTIAL", "password", r"The app's settings need attention: .*ENTRA_CREDENTIAL"),
+    ],
+    ids=["sign-in", "settings"],
+)
+async def test_what_goes_wrong_is_told_in_the_app_s_words(
+    tmp_path: Path, setting: str, value: str, sentence: str
+) -> None:
+    settings = SETTINGS | {setting: value}
+    with pytest.raises(SandboxError) as raised:
+        await demonstrate(Console(file=StringIO()), tmp_path, users=20, seed=1, settings=settings)
+    assert re.match(sentence, str(raised.value))
+    assert "\n" not in str(raised.value)

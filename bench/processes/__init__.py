@@ -1,0 +1,1 @@
+"""What is measured. A module is a process: `python -m bench.processes.<name>`, printing one line of JSON."""

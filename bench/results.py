@@ -1,0 +1,138 @@
+"""What was measured, as it goes from process to process and into `--json`. CPU in seconds, sizes in bytes."""
+
+import msgspec
+
+from bench.pages.archive import Facts
+from bench.scale import Scale
+
+
+class ProfileLine(msgspec.Struct):
+    """One line or function of code and the CPU seconds that were spent in it, by phase."""
+
+    place: str
+    """File, line and function; of a function: file, first line and name."""
+    source: str
+    phases: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        return sum(self.phases.values())
+
+
+class Profile(msgspec.Struct):
+    """Samples of a sync. C code counts for the line that calls it."""
+
+    lines: list[ProfileLine]
+    functions: list[ProfileLine]
+    """By own time: of all lines of the function, without what it calls in Python."""
+    inclusive: list[ProfileLine]
+    """With all that is called."""
+    samples: int
+
+
+class SyncCost(msgspec.Struct):
+    """One full sync in a process of its own."""
+
+    formats: str
+    start_cpu: float
+    """Interpreter, imports, clients, and one first request to Graph and to Storage."""
+    phases: dict[str, float]
+    garbage_collection: float
+    """Of Python's cyclic collector; contained in the phases."""
+    wall: float
+    start_peak: int
+    """Peak memory before the sync began."""
+    peak: int
+    model_modules: int
+    """Modules of `msgraph.generated.models` that were loaded at the end."""
+    rows: dict[str, int]
+    """Rows published, by dataset."""
+    requests: int = 0
+    """As the server counted them, without the one of the start."""
+    profile: Profile | None = None
+
+    @property
+    def cpu(self) -> float:
+        return sum(self.phases.values())
+
+
+class FloorCost(msgspec.Struct):
+    """The least that the same pages cost, in CPU seconds. `gunzip` is told, and in no floor."""
+
+    gunzip: float = 0.0
+    decode: float = 0.0
+    """Pages into typed structs."""
+    encode: float = 0.0
+    compress: float = 0.0
+    """Of these structs."""
+    published_encode: float = 0.0
+    published_compress: float = 0.0
+    """Of the records that are published instead."""
+    rendering_encode: float = 0.0
+    rendering_compress: float = 0.0
+    """Of the OCSF structs."""
+
+    @property
+    def pages(self) -> float:
+        """The floor."""
+        return self.decode + self.encode + self.compress
+
+    @property
+    def published(self) -> float:
+        """The floor of what is published."""
+        return self.decode + self.published_encode + self.published_compress
+
+    @property
+    def renderings(self) -> float:
+        """What the renderings add to either."""
+        return self.rendering_encode + self.rendering_compress
+
+
+class TypedCost(msgspec.Struct):
+    """The SDK's typed loop over the first pages of each kind, once the models were loaded."""
+
+    objects: dict[str, int]
+    pages: dict[str, int]
+    cpu: dict[str, float]
+    model_modules: int
+    peak: int
+
+
+class IndexingCost(msgspec.Struct):
+    """What the worker library needs until it knows an app's functions."""
+
+    wall: float
+    cpu: float
+    functions: int
+
+
+class Repetition(msgspec.Struct):
+    """What ran one after the other, so that its ratios are of one moment."""
+
+    floor: FloorCost
+    sync: SyncCost
+    """With the default formats."""
+    bare: SyncCost
+    """With no formats."""
+
+
+class IndexingPair(msgspec.Struct):
+    app: IndexingCost
+    empty: IndexingCost
+
+
+class Machine(msgspec.Struct):
+    cpus: int
+    model: str
+    python: str
+
+
+class Results(msgspec.Struct):
+    """A whole run."""
+
+    scale: Scale
+    machine: Machine
+    pages: dict[str, Facts]
+    repetitions: list[Repetition]
+    typed: TypedCost
+    indexing: list[IndexingPair]

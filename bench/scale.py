@@ -1,0 +1,63 @@
+"""How large the measured directory is, and what reading it costs in requests at the very least."""
+
+from argparse import ArgumentParser, Namespace
+from math import ceil
+from typing import Self
+
+import msgspec
+
+from shared.graph.queries import LIST_PAGE
+
+USERS_A_PAGE = 200
+"""`users/delta` as Graph cuts it; the client has no say."""
+GROUPS_A_PAGE = 200
+LINKS_A_PAGE = 500
+"""`groups/delta` ends a page at so many entries of `members@delta` and `owners@delta`; groups are split."""
+REPORT_SHARE = 0.9
+"""The registration report has no row for a disabled user."""
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """A directory's size. `memberships` counts members and owners."""
+
+    users: int = 100_000
+    groups: int = 30_000
+    memberships: int = 500_000
+    seed: int = 7
+
+    @classmethod
+    def add_arguments(cls, parser: ArgumentParser) -> None:
+        default = cls()
+        parser.add_argument("--users", type=int, default=default.users, metavar="N")
+        parser.add_argument("--groups", type=int, default=default.groups, metavar="N")
+        parser.add_argument("--memberships", type=int, default=default.memberships, metavar="N")
+        parser.add_argument("--seed", type=int, default=default.seed, metavar="N")
+
+    @classmethod
+    def of(cls, arguments: Namespace) -> Self:
+        """Raises ValueError for a directory that cannot be: each group has an owner, and room for members."""
+        scale = cls(arguments.users, arguments.groups, arguments.memberships, arguments.seed)
+        if scale.users < 1 or not 0 < scale.groups <= scale.memberships <= scale.groups * scale.users:
+            raise ValueError(
+                f"There is no directory of {scale.users} users, {scale.groups} groups and "
+                f"{scale.memberships} memberships: each group has one owner and at most all users in it."
+            )
+        return scale
+
+    def arguments(self) -> list[str]:
+        """The same scale on the command line of another process."""
+        return [
+            *("--users", str(self.users), "--groups", str(self.groups)),
+            *("--memberships", str(self.memberships), "--seed", str(self.seed)),
+        ]
+
+    @property
+    def report_rows(self) -> int:
+        return ceil(self.users * REPORT_SHARE)
+
+    @property
+    def least_requests(self) -> int:
+        """What the page sizes allow: every page once, and nothing else (so without the two `$count`)."""
+        users = ceil(self.users / USERS_A_PAGE)
+        groups = max(ceil(self.groups / GROUPS_A_PAGE), ceil(self.memberships / LINKS_A_PAGE))
+        return users + groups + ceil(self.report_rows / LIST_PAGE)

@@ -1,0 +1,201 @@
+"""The summary as tables: the same rows for the terminal and for Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.results import Profile, ProfileLine
+from bench.summary import Summary
+
+_TOP = 40
+_TOP_OF_A_PHASE = 12
+_TOP_PACKAGES = 15
+_EVERYTHING = 0.95
+"""What holds more than this share of all is only the way there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table. The first column is text, the others are numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def sections(summary: Summary) -> list[Section]:
+    return [_verdicts(summary), _cpu(summary), _phases(summary), _rest(summary)]
+
+
+def _verdicts(summary: Summary) -> Section:
+    rows = [(bar.name, bar.measured, "PASS" if bar.holds else "FAIL") for bar in summary.bars()]
+    return Section("Bars", ("bar", "measured", ""), rows)
+
+
+def _cpu(summary: Summary) -> Section:
+    typed = summary.typed_by_kind()
+    parts = f"users {typed['users']:.0f}, groups {typed['groups']:.0f}, report {typed['authentication']:.0f}"
+    return Section(
+        "CPU seconds per 100,000 users, with their groups and memberships: median (least to most)",
+        ("what", "CPU s", "ratio"),
+        [
+            ("floor", summary.floor.text(), ""),
+            ("floor of what is published", summary.published.text(), ""),
+            (
+                "sync without formats",
+                summary.bare.text(),
+                f"{summary.bare_by_floor.text()} x floor, {summary.bare_by_published.text()} x published",
+            ),
+            ("floor, with renderings", summary.floor_with_renderings.text(), ""),
+            ("floor of what is published, with renderings", summary.published_with_renderings.text(), ""),
+            (
+                "sync, default (OCSF)",
+                summary.sync.text(),
+                f"{summary.sync_by_floor.text()} x floor, {summary.sync_by_published.text()} x published",
+            ),
+            (
+                "the SDK's typed loop, only reading",
+                f"{summary.typed:.0f} ({parts})",
+                f"{summary.typed_by_sync.text(0)} x default sync",
+            ),
+        ],
+    )
+
+
+def _phases(summary: Summary) -> Section:
+    default = summary.phases(lambda one: one.sync)
+    bare = summary.phases(lambda one: one.bare)
+    rows = [
+        (phase, f"{cpu:.2f}", f"{cpu / summary.sync.median:.0%}", f"{bare.get(phase, 0.0):.2f}")
+        for phase, cpu in default.items()
+    ]
+    repetitions = summary.results.repetitions
+    scale = 100_000 / summary.results.scale.users
+    collected = median(one.sync.garbage_collection for one in repetitions) * scale
+    collected_bare = median(one.bare.garbage_collection for one in repetitions) * scale
+    rows.append(
+        (
+            "in them: Python's garbage collector",
+            f"{collected:.2f}",
+            f"{collected / summary.sync.median:.0%}",
+            f"{collected_bare:.2f}",
+        )
+    )
+    return Section(
+        "Where a sync's CPU goes: seconds per 100,000 users",
+        ("phase", "default", "share", "without formats"),
+        rows,
+    )
+
+
+def _rest(summary: Summary) -> Section:
+    results = summary.results
+    indexing = results.indexing
+    return Section(
+        "The rest of it",
+        ("what", "measured"),
+        [
+            ("users a second on one core, default sync", f"{summary.users_a_second.median:,.0f}"),
+            ("wall time of the default sync", f"{summary.wall.median:.1f} s"),
+            ("peak memory, default sync", f"{summary.peak.text(0)} MB"),
+            ("peak memory, without formats", f"{summary.bare_peak.text(0)} MB"),
+            ("memory before the sync", f"{summary.start_peak.median:.0f} MB"),
+            ("CPU before the sync: imports, clients, first requests", f"{summary.start_cpu.median:.2f} s"),
+            ("requests, and the least possible", f"{summary.requests} of {results.scale.least_requests}"),
+            ("gunzip of the pages, in no floor", f"{summary.gunzip.median:.2f} CPU s"),
+            ("model modules after the sync", str(summary.model_modules)),
+            ("model modules after the typed loop", str(results.typed.model_modules)),
+            ("peak memory of the typed loop", f"{results.typed.peak / 1e6:.0f} MB"),
+            ("indexing, the whole app", f"{median(pair.app.wall for pair in indexing) * 1e3:.0f} ms"),
+            ("indexing, one empty function", f"{median(pair.empty.wall for pair in indexing) * 1e3:.0f} ms"),
+            ("indexing, ratio in CPU time", f"{summary.indexing_cpu.text()} x"),
+        ],
+    )
+
+
+def describe(summary: Summary) -> str:
+    """What was measured, in one paragraph."""
+    results = summary.results
+    scale, machine = results.scale, results.machine
+    plain = sum(results.pages[kind].plain for kind in ("users", "groups", "authentication"))
+    stored = sum(results.pages[kind].compressed for kind in ("users", "groups", "authentication"))
+    return (
+        f"{scale.users:,} users, {scale.groups:,} groups, {scale.memberships:,} memberships; "
+        f"{plain / 1e6:,.0f} MB of pages, {stored / 1e6:,.0f} MB as gzip. "
+        f"{len(results.repetitions)} repetitions, {len(results.indexing)} pairs of cold starts. "
+        f"Python {machine.python} on {machine.cpus} x {machine.model}."
+    )
+
+
+def show(summary: Summary, console: Console) -> None:
+    console.print(describe(summary), soft_wrap=True)
+    for section in sections(summary):
+        _print(section, console)
+
+
+def show_profile(profile: Profile, console: Console) -> None:
+    """Packages, functions and lines by own time, over all and by phase."""
+    packages: dict[str, float] = {}
+    for line in profile.lines:
+        package = line.place.partition(":")[0].partition("/")[0]
+        packages[package] = packages.get(package, 0.0) + line.total
+    whole = sum(packages.values())
+    rows = [
+        (name, f"{seconds:.3f}", f"{seconds / whole:.1%}")
+        for name, seconds in sorted(packages.items(), key=lambda item: -item[1])[:_TOP_PACKAGES]
+    ]
+    _print(Section("Packages by own CPU", ("package", "s", "share"), rows), console)
+    _print(_own("Functions by own CPU", profile.functions, whole), console)
+    below = [line for line in profile.inclusive if line.total < whole * _EVERYTHING]
+    _print(_own("Functions by CPU with all that they call", below, whole), console)
+    _print(_own("Lines by own CPU, with the C code that they call", profile.lines, whole), console)
+    phases: dict[str, float] = {}
+    for line in profile.lines:
+        for phase, seconds in line.phases.items():
+            phases[phase] = phases.get(phase, 0.0) + seconds
+    for phase, total in phases.items():
+        within = [line for line in profile.lines if phase in line.phases]
+        within.sort(key=lambda line: line.phases[phase], reverse=True)
+        top = [_row(line, line.phases[phase], total) for line in within[:_TOP_OF_A_PHASE]]
+        _print(Section(f"{phase}: {total:.2f} s", ("line", "s", "share"), top), console)
+
+
+def markdown(summary: Summary) -> str:
+    pieces = [describe(summary)]
+    for section in sections(summary):
+        lines = [f"| {' | '.join(section.columns)} |", "|---" + "|---:" * (len(section.columns) - 1) + "|"]
+        lines += [f"| {' | '.join(row)} |" for row in section.rows]
+        pieces += [f"**{section.title}**", "\n".join(lines)]
+    return "\n\n".join(pieces)
+
+
+def _own(title: str, lines: list[ProfileLine], total: float) -> Section:
+    return Section(
+        f"{title}: {total:.2f} s",
+        ("place", "s", "share"),
+        [_row(line, line.total, total) for line in lines[:_TOP]],
+    )
+
+
+def _row(line: ProfileLine, seconds: float, total: float) -> tuple[str, ...]:
+    place = f"{line.place}  {line.source}" if line.source else line.place
+    return place, f"{seconds:.3f}", f"{seconds / total:.1%}"
+
+
+def _print(section: Section, console: Console) -> None:
+    # A pipe gets plain columns without lines drawn around them.
+    table = Table(
+        title=section.title, title_justify="left", box=None if not console.is_terminal else box.ROUNDED
+    )
+    for number, column in enumerate(section.columns):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in section.rows:
+        # As text: square brackets in a line of source are no markup.
+        table.add_row(*(Text(cell) for cell in row))
+    console.print()
+    console.print(table)

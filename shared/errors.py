@@ -13,6 +13,7 @@
     │   ├── DeltaStateLost        410, or `syncStateNotFound`: only a full run helps
     │   ├── PageTokenExpired      `Directory_ExpiredPageToken`: this dataset starts anew
     │   └── InvalidPage           an answer that is no page of the dataset
+    ├── SnapshotLost              the snapshot that a run builds on was taken away or damaged
     ├── RunUnderWay               a run is asked for while another is at work
     └── StaleMessage              a message whose run or slice was superseded; ends quietly
 
@@ -105,6 +106,10 @@ class InvalidPage(GraphError):
     """An answer that is no page of the dataset: not JSON, wrong types, or wrong links."""
 
     reason = "invalid"
+
+
+class SnapshotLost(EntraConnectorError):
+    """The snapshot that a run builds on was taken away or damaged. The next run begins a new history."""
 
 
 class RunUnderWay(EntraConnectorError):

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared.directory.build import total_changes
 from shared.directory.values import rfc3339
-from shared.errors import StaleMessage
+from shared.errors import SnapshotLost
 from shared.formats import FORMATS
 from shared.graph.policy import Usage
 from shared.snapshots.blobs import BlobContainer
@@ -117,7 +117,7 @@ async def publish(
 ) -> Manifest:
     """Make the run current, if the current one is still `follows`. Returns the manifest as stored.
 
-    Raises `StaleMessage` if another run became current meanwhile.
+    Raises `SnapshotLost` if the pointer is no longer where it was when the run started.
     """
     path = manifest_path(manifest.run_id)
     # A manifest is never rewritten: a consumer may have read it.
@@ -128,7 +128,7 @@ async def publish(
     if current is not None and current[0].run_id == manifest.run_id:
         return manifest
     if (current[0].run_id if current else None) != follows:
-        raise StaleMessage(f"Run {manifest.run_id} does not follow the snapshot that is current now.")
+        raise _moved(manifest)
     pointer = Pointer(
         run_id=manifest.run_id,
         sequence=manifest.sequence,
@@ -139,5 +139,12 @@ async def publish(
     if await output.write(POINTER, encode(pointer), etag=etag, new=etag is None) is None:
         again = await read_pointer(output)
         if again is None or again[0].run_id != manifest.run_id:
-            raise StaleMessage(f"Another run became current while {manifest.run_id} was being published.")
+            raise _moved(manifest)
     return manifest
+
+
+def _moved(manifest: Manifest) -> SnapshotLost:
+    return SnapshotLost(
+        f"Run {manifest.run_id} cannot be published: {POINTER} was deleted or replaced since it started. "
+        "The next run begins anew."
+    )

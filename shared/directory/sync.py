@@ -29,7 +29,7 @@ from shared.directory.publish import compose, publish
 from shared.directory.slices import read_slice
 from shared.directory.steps import Step, StepQueue
 from shared.directory.values import rfc3339
-from shared.errors import EntraConnectorError, RunUnderWay, StaleMessage, StorageUnavailable
+from shared.errors import EntraConnectorError, RunUnderWay, SnapshotLost, StaleMessage, StorageUnavailable
 from shared.graph import queries
 from shared.graph.paging import VisitedLinks
 from shared.graph.policy import Usage
@@ -195,6 +195,10 @@ class DirectorySync:
                 await self._advance(run)
         except StaleMessage as stale:
             log.info("stale message", extra={"run_id": run.run_id, "action": step.action, "why": str(stale)})
+        except SnapshotLost as lost:
+            if run.previous_run_id:
+                await self.state.forget(run.previous_run_id)
+            await self._fail(run.run_id, str(lost))
         except StorageUnavailable:
             # Without storage there is nowhere to say so; the message stays, or the next tick brings it back.
             raise

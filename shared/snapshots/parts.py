@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from isal import isal_zlib
 
-from shared.errors import StorageUnavailable
+from shared.errors import SnapshotLost
 from shared.snapshots.blobs import BlobContainer
 
 GZIP_LEVEL = 2
@@ -81,9 +81,9 @@ async def read_part[T](container: BlobContainer, part: PartRef, decoder: msgspec
     """The records of a part that a manifest names."""
     stored = await container.read(part.path)
     if stored is None:
-        raise StorageUnavailable(
-            f"The published part {part.path} is gone from container `{container.name}`, "
-            "so no changes can be told. Restore it, or delete current.json to begin anew."
+        raise SnapshotLost(
+            f"The published part {part.path} is gone from container `{container.name}`. Somebody deleted it; "
+            "readers of the current snapshot miss it too. The next run begins a new history."
         )
     return read_lines(stored, decoder)
 

@@ -164,6 +164,10 @@ class StateStore:
     async def save_published(self, published: Published) -> None:
         await self.container.write(f"published/{published.run_id}.json", msgspec.json.encode(published))
 
+    async def forget(self, run_id: str) -> None:
+        """Compare with this snapshot no longer: the next run begins a new history."""
+        await self.container.delete([f"published/{run_id}.json"])
+
     async def sweep(self, *, keep_run: str | None, keep_published: str | None) -> int:
         """Delete the working state of all runs but these. Returns how many blobs went."""
         doomed = [

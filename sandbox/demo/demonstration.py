@@ -40,9 +40,13 @@ SETTINGS = {
 async def demonstrate(
     console: Console, directory: Path, *, users: int, seed: int, settings: Mapping[str, str] = SETTINGS
 ) -> None:
-    """Show one sync. Raises SandboxError if it does not publish."""
+    """Show one sync, and leave what it published in `directory/snapshot`.
+
+    Certificates and logs lie in `directory/demo`, beside those of a sandbox that runs meanwhile.
+    Raises SandboxError if it does not publish.
+    """
     heading(console, "Entra Connector", f"a simulated tenant of {users:,} users, seed {seed}")
-    async with running_sandbox(directory, users=users, seed=seed, settings=settings) as sandbox:
+    async with running_sandbox(directory / "demo", users=users, seed=seed, settings=settings) as sandbox:
         show_services(console, sandbox)
         measured = await _sync(console, sandbox)
         snapshot = await asyncio.to_thread(

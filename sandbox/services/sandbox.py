@@ -14,6 +14,7 @@ from sandbox.services import tenant_process
 from sandbox.services.app_settings import NOT_INHERITED, app_environment
 from sandbox.services.child import REPOSITORY, Child, inherited_environment
 from sandbox.services.errors import SandboxError
+from sandbox.services.occupation import occupied
 
 HOST_READY = "Host ready on"
 HOST_GRACE_SECONDS = 3
@@ -51,32 +52,30 @@ async def running_sandbox(
     """
     if port:
         _check_free(port)
-    certificates = make_server_certificates(directory / "certificates")
-    tenant = Child(
-        "The simulated tenant",
-        tenant_process.__name__,
-        f"--users={users}",
-        f"--seed={seed}",
-        f"--certificate={certificates.certificate}",
-        f"--key={certificates.key}",
-        environment=inherited_environment(NOT_INHERITED),
-        ready=tenant_process.READY,
-        log=directory / "tenant.log",
-    )
-    # Azurite starts while the tenant generates its company.
-    async with tenant, _azurite(certificates) as azurite:
-        await tenant.until_ready()
-        account = azurite.account()
-        if not with_host:
-            yield Sandbox(directory, tenant, account, certificates, None)
-            return
-        async with host_process(
-            app_environment(tenant.url, account, certificates, settings),
-            directory / "host.log",
-            port=port,
-        ) as host:
-            await host.until_ready()
-            yield Sandbox(directory, tenant, account, certificates, host)
+    with occupied(directory):
+        certificates = make_server_certificates(directory / "certificates")
+        tenant = Child(
+            "The simulated tenant",
+            tenant_process.__name__,
+            f"--users={users}",
+            f"--seed={seed}",
+            f"--certificate={certificates.certificate}",
+            f"--key={certificates.key}",
+            environment=inherited_environment(NOT_INHERITED),
+            ready=tenant_process.READY,
+            log=directory / "tenant.log",
+        )
+        # Azurite starts while the tenant generates its company.
+        async with tenant, _azurite(certificates) as azurite:
+            await tenant.until_ready()
+            account = azurite.account()
+            if not with_host:
+                yield Sandbox(directory, tenant, account, certificates, None)
+                return
+            environment = app_environment(tenant.url, account, certificates, settings)
+            async with host_process(environment, directory / "host.log", port=port) as host:
+                await host.until_ready()
+                yield Sandbox(directory, tenant, account, certificates, host)
 
 
 def host_process(environment: dict[str, str], log: Path, *, port: int = 0) -> Child:

@@ -54,14 +54,15 @@ class Command:
         output, errors = self._process.communicate(timeout=DEADLINE_SECONDS)
         return self._process.returncode, output, errors
 
-    def left_behind(self) -> list[str]:
-        """Command lines of processes with our mark that still run."""
+    def left_behind(self) -> dict[int, str]:
+        """Process ids and command lines of processes with our mark that still run."""
         wanted = f"{MARK}={self._mark}".encode()
-        found = []
+        found = {}
         for directory in Path("/proc").glob("[0-9]*"):
             try:
                 if wanted in (directory / "environ").read_bytes().split(b"\0"):
-                    found.append((directory / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                    command_line = (directory / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(directory.name)] = command_line.decode()
             except OSError:
                 continue  # ended meanwhile, or another user's
         return found
@@ -89,5 +90,5 @@ def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
     """Exit code, standard output, standard error; nothing may be left at the moment of its end."""
     with started(*arguments, **environment) as command:
         outcome = command.end()
-        assert command.left_behind() == []
+        assert command.left_behind() == {}
     return outcome

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from sandbox.demo.demonstration import SETTINGS, demonstrate
 from sandbox.services.errors import SandboxError
-from tests.end_to_end.command import run
+from tests.end_to_end.command import run, started
 from tests.sandbox.host_process import assert_clean
 from tests.validation import validate_line, validate_manifest, validate_pointer
 
@@ -23,8 +24,8 @@ def test_demo_shows_what_was_published(tmp_path: Path) -> None:
     code, output, errors = run("demo", f"--users={USERS}", f"--directory={tmp_path}")
 
     assert (code, errors) == (0, "")
-    assert_clean((tmp_path / "host.log").read_text())
-    assert (tmp_path / "tenant.log").read_text() == ""
+    assert_clean((tmp_path / "demo" / "host.log").read_text())
+    assert (tmp_path / "demo" / "tenant.log").read_text() == ""
     printed = output.splitlines()
     assert [line for line in printed if len(line) > 100 and str(tmp_path) not in line] == []
     assert [line for line in printed if line != line.rstrip()] == []
@@ -59,6 +60,16 @@ def _document(output: str, title: str) -> dict[str, Any]:
     after = output[output.index(title) :]
     document: dict[str, Any] = json.JSONDecoder().raw_decode(after[after.index("\n{") + 1 :])[0]
     return document
+
+
+def test_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
+    with started("demo", "--users=2000", f"--directory={tmp_path}") as command:
+        command.lines_until("Sync")
+        command.send(signal.SIGINT)
+        code, _, errors = command.end()
+        assert (code, errors) == (130, "")
+        assert command.left_behind() == {}
+    assert not (tmp_path / "snapshot").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 
 from sandbox.azurite import StorageAccount
 from sandbox.tenant import CLIENT_ID, Tenant, faults, generate
-from sandbox.tenant.faults import Action
 from shared.directory.sync import LAST_ATTEMPT
 from shared.errors import RunUnderWay, SignInRefused, StorageUnavailable
 from tests.directory.expected import assert_changes_lead, assert_equals_tenant, next_run

@@ -19,6 +19,13 @@ class MemoryContainer(BlobContainer):
         self._etags: dict[str, str] = {}
         self._numbers = count(1)
 
+    def saved(self) -> tuple[dict[str, bytes], dict[str, str]]:
+        """What `restore` takes back."""
+        return dict(self.blobs), dict(self._etags)
+
+    def restore(self, saved: tuple[dict[str, bytes], dict[str, str]]) -> None:
+        self.blobs, self._etags = dict(saved[0]), dict(saved[1])
+
     async def ensure(self) -> None:
         return None
 

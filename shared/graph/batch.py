@@ -13,6 +13,7 @@ import msgspec
 from shared.errors import GraphRequestRejected, GraphThrottled, GraphUnreachable, InvalidPage
 from shared.graph import queries
 from shared.graph.client import GraphClient
+from shared.graph.paging import UNREADABLE
 from shared.graph.policy import RETRIED_STATUSES, Usage, retry_after_seconds
 from shared.graph.refusals import refusal
 
@@ -91,7 +92,7 @@ async def _post(
         items = msgspec.json.decode(answer.body, type=_Answers).responses
         if sorted(int(item.id) for item in items) != list(range(len(urls))):
             raise ValueError("the ids are not those that were sent")
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+    except (*UNREADABLE, ValueError) as error:
         raise InvalidPage(
             f"{subject}: Graph sent an answer to a batch that cannot be read: {error}."
         ) from None

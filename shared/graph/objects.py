@@ -4,8 +4,12 @@ Unknown properties are skipped by the decoder. `None` stands for null and, save 
 that Graph left out.
 """
 
+from typing import Annotated
+
 import msgspec
 from msgspec import UNSET, UnsetType
+
+type Id = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Removed(msgspec.Struct, gc=False):
@@ -17,7 +21,7 @@ class Removed(msgspec.Struct, gc=False):
 class Reference(msgspec.Struct, gc=False):
     """One entry of `members@delta`, `owners@delta` or `manager@delta`."""
 
-    id: str
+    id: Id
     odata_type: str | None = msgspec.field(default=None, name="@odata.type")
     removed: Removed | None = msgspec.field(default=None, name="@removed")
 
@@ -25,7 +29,7 @@ class Reference(msgspec.Struct, gc=False):
 class ObjectId(msgspec.Struct, gc=False):
     """As much of an object as it takes to find its bucket."""
 
-    id: str
+    id: Id
 
 
 class OrgData(msgspec.Struct, rename="camel", gc=False):
@@ -41,7 +45,7 @@ class SignInActivity(msgspec.Struct, rename="camel", gc=False):
 class User(msgspec.Struct, rename="camel", gc=False):
     """A user of `users/delta`. https://learn.microsoft.com/graph/api/resources/user"""
 
-    id: str
+    id: Id
     user_principal_name: str | None = None
     display_name: str | None = None
     given_name: str | None = None
@@ -87,7 +91,7 @@ class Group(msgspec.Struct, rename="camel", gc=False):
     out apart from what it sent as null, since the same group may come again with the rest.
     """
 
-    id: str
+    id: Id
     display_name: str | UnsetType | None = UNSET
     description: str | UnsetType | None = UNSET
     mail: str | UnsetType | None = UNSET
@@ -114,7 +118,7 @@ class RegistrationDetails(msgspec.Struct, rename="camel", gc=False):
     https://learn.microsoft.com/graph/api/resources/userregistrationdetails
     """
 
-    id: str
+    id: Id
     is_mfa_registered: bool | None = None
     is_mfa_capable: bool | None = None
     is_passwordless_capable: bool | None = None
@@ -127,7 +131,7 @@ class RegistrationDetails(msgspec.Struct, rename="camel", gc=False):
 class UserSignIn(msgspec.Struct, rename="camel", gc=False):
     """A user as the sign-in dataset reads it."""
 
-    id: str
+    id: Id
     sign_in_activity: SignInActivity | None = None
 
 

@@ -20,6 +20,9 @@ class Page[T](msgspec.Struct, gc=False):
     delta_link: str | None = msgspec.field(default=None, name="@odata.deltaLink")
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be; the last for nesting without end."""
+
 RAW_PAGE = msgspec.json.Decoder(Page[msgspec.Raw])
 """Splits a page into its objects without reading them: a fifth of the cost."""
 
@@ -30,7 +33,7 @@ def read_page[T](
     """The page in `body`. Raises `InvalidPage` if it is none, or if its links contradict each other."""
     try:
         page = decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidPage(
             f"{subject}: Graph sent a page that cannot be read: {_reason(error, body)}"
         ) from None
@@ -47,7 +50,7 @@ def decode_objects[T](rows: bytes, decoder: msgspec.json.Decoder[list[T]], subje
     """Objects that were set aside raw (a JSON array). Raises `InvalidPage` naming what is wrong with one."""
     try:
         return decoder.decode(rows)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidPage(f"{subject}: an object cannot be read: {_reason(error, rows)}") from None
 
 

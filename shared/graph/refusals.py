@@ -14,6 +14,7 @@ from shared.errors import (
     GraphRequestRejected,
     PageTokenExpired,
 )
+from shared.graph.paging import UNREADABLE
 
 LICENCE_CODES = frozenset({"Authentication_RequestFromNonPremiumTenantOrB2CTenant"})
 """Asked for what needs Entra ID P1. Seen for the registration report and for `signInActivity`."""
@@ -40,7 +41,7 @@ def error_code(body: bytes) -> tuple[str, str]:
     """Code and begin of the message of an error body; empty where it is none (a gateway's HTML page)."""
     try:
         error = msgspec.json.decode(body, type=_ErrorBody).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return "", ""
     message = _NOT_OURS_TO_QUOTE.sub("…", error.message)
     return error.code, " ".join(message.split())[:200]

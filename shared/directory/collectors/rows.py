@@ -7,7 +7,7 @@ import msgspec
 
 from shared.errors import InvalidPage
 from shared.graph.objects import ObjectId
-from shared.graph.paging import Page
+from shared.graph.paging import UNREADABLE, Page
 from shared.snapshots.shuffle import RowWriter, bucket_of
 
 _object_id = msgspec.json.Decoder(ObjectId)
@@ -26,7 +26,7 @@ def add_raw(page: Page[msgspec.Raw], rows: RowWriter, stream: str, subject: str)
     for raw in page.value:
         try:
             object_id = _object_id.decode(raw).id
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise InvalidPage(f"{subject}: Graph sent an object that has no usable id: {error}.") from None
         buckets[bucket_of(object_id, count)].append(raw)
         size += len(memoryview(raw))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from azure.core.credentials import AccessToken
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox.tenant import CLIENT_ID, Tenant, TenantServer
 from sandbox.tenant.messages import Record
@@ -84,6 +85,17 @@ class Line:
 
     async def get(self, path: str = USERS, *, attempts: int | None = None) -> Answer:
         return await self.send(queries.follow(self.origin + path), attempts=attempts)
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture(autouse=True)
+def one_signing_key(monkeypatch: pytest.MonkeyPatch, signing_key: rsa.RSAPrivateKey) -> None:
+    """Making a key takes longer than most of these tests."""
+    monkeypatch.setattr(rsa, "generate_private_key", lambda **_: signing_key)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The law of changes: a snapshot and the changes of the next run give the next snapshot, whatever happened."""
+"""The law of changes: a snapshot and the changes of the next run give the next one, whatever happened."""
 
 from collections.abc import Callable
 

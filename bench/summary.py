@@ -68,6 +68,9 @@ class Summary:
         )
         self.typed = sum(self.typed_by_kind().values())
         self.typed_by_sync = Spread.of(self.typed / (one.sync.cpu * self._factor) for one in repetitions)
+        self.typed_by_collecting = Spread.of(
+            self.typed / (_collecting(one.sync) * self._factor) for one in repetitions
+        )
         self.users_a_second = Spread.of(results.scale.users / one.sync.cpu for one in repetitions)
         self.peak = Spread.of(one.sync.peak / 1e6 for one in repetitions)
         self.bare_peak = Spread.of(one.bare.peak / 1e6 for one in repetitions)
@@ -142,3 +145,8 @@ class Summary:
 
     def _cpu(self, of: Callable[[Repetition], float]) -> Spread:
         return Spread.of(of(one) * self._factor for one in self.results.repetitions)
+
+
+def _collecting(sync: SyncCost) -> float:
+    """What a sync spends on fetching pages, splitting them and setting the rows aside."""
+    return sum(cpu for phase, cpu in sync.phases.items() if phase.startswith("collect "))

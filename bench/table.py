@@ -61,7 +61,8 @@ def _cpu(summary: Summary) -> Section:
             (
                 "the SDK's typed loop, only reading",
                 f"{summary.typed:.0f} ({parts})",
-                f"{summary.typed_by_sync.text(0)} x default sync",
+                f"{summary.typed_by_sync.text(0)} x default sync, "
+                f"{summary.typed_by_collecting.text(0)} x its collecting",
             ),
         ],
     )

@@ -5,6 +5,7 @@ What each error means for the dataset is decided here, and nowhere else:
     throttled, unreachable      the slice ends with what it has; the next one comes later, a bounded
                                 number of times without progress
     page token expired          the dataset starts anew, a bounded number of times
+    storage unavailable         not the dataset's trouble: the message stays, and the slice is read again
     anything else               a required dataset fails; an optional one is unavailable, with the reason
 """
 
@@ -20,6 +21,7 @@ from shared.errors import (
     GraphThrottled,
     GraphUnreachable,
     PageTokenExpired,
+    StorageUnavailable,
 )
 from shared.snapshots.state import Checkpoint, StateStore
 
@@ -30,6 +32,9 @@ MAX_STALLS = 8
 """Slices in a row without a single page before a dataset is given up: about an hour and a half."""
 FIRST_STALL_SECONDS = 15.0
 LONGEST_STALL_SECONDS = 15 * 60.0
+
+REASONS = frozenset({"permission", "licence", "throttling", "unreachable", "invalid", "rejected"})
+"""The words of the manifest; what has none of its own there was rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ async def read_slice(
         return _stalled(collector, checkpoint, error, progressed=checkpoint.pages > pages_before)
     except (PageTokenExpired, DeltaStateLost) as error:
         return _restarted(collector, checkpoint, error)
+    except StorageUnavailable:
+        raise
     except EntraConnectorError as error:
         _end_badly(collector, checkpoint, error)
         return SliceOutcome(None)
@@ -127,7 +134,8 @@ def _restarted(collector: Collector, checkpoint: Checkpoint, error: GraphError) 
 
 def _end_badly(collector: Collector, checkpoint: Checkpoint, error: EntraConnectorError) -> None:
     checkpoint.status = "failed" if collector.required else "unavailable"
-    checkpoint.reason = getattr(error, "reason", "error")
+    reason = getattr(error, "reason", "rejected")
+    checkpoint.reason = reason if reason in REASONS else "rejected"
     checkpoint.error = str(error)
     checkpoint.cursor = checkpoint.delta_link = None
     checkpoint.files = []

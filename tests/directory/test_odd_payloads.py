@@ -19,6 +19,8 @@ from sandbox.azurite import StorageAccount
 from sandbox.tenant import CLIENT_ID, Tenant, TenantServer, faults
 from sandbox.tenant.faults import Action, Answer
 from sandbox.tenant.messages import Call, Reply
+from shared.errors import StorageUnavailable
+from shared.snapshots.shuffle import RowWriter
 from tests.support.world import Clock, Snapshot, TenantCredential, World, world
 
 ALICE = "a11ce000-0000-4000-8000-000000000001"
@@ -759,6 +761,13 @@ OPTIONAL = [
         id="400, sign-ins",
     ),
     *(
+        pytest.param(for_ever(action, REPORT), published(unavailable("authentication", "rejected")), id=what)
+        for what, action in (
+            ("410 for ever, report", faults.gone()),
+            ("an expired page token for ever, report", faults.expired_page_token()),
+        )
+    ),
+    *(
         pytest.param(fault(action, path), published(unavailable(dataset, "invalid")), id=f"{what}, {dataset}")
         for dataset, path in (("authentication", REPORT), ("sign-in", SIGN_INS))
         for what, action in (
@@ -913,6 +922,25 @@ async def test_odd_rights_and_reports(
 @pytest.mark.parametrize(("arrange", "outcome"), BY_METHODS)
 async def test_odd_methods(arrange: Arrange, outcome: Published | Fails, account: StorageAccount) -> None:
     await outcome_of(all_of(NO_REPORT, arrange), outcome, account)
+
+
+async def test_storage_out_of_reach_is_no_fault_of_the_dataset(
+    account: StorageAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreachable(*_: object) -> None:
+        raise StorageUnavailable("Storage is out of reach.")
+
+    async with world(company(), account) as there:
+        with monkeypatch.context() as broken:
+            broken.setattr(RowWriter, "flush", unreachable)
+            with pytest.raises(StorageUnavailable):
+                await there.run()
+        current = (await there.status())["current"]
+        assert {entry["status"] for entry in current["datasets"].values()} == {"reading"}
+
+        await there.run()
+
+        assert len((await there.snapshot()).datasets["users"]) == 3
 
 
 # --- large ones -----------------------------------------------------------------------------------

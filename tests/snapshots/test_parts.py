@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import StorageUnavailable
+from shared.errors import SnapshotLost
 from shared.snapshots.parts import (
     LINES_AT_ONCE,
     PartRef,
@@ -99,7 +99,7 @@ async def test_named_part_may_be_written_again() -> None:
 
 async def test_part_that_is_gone_says_so() -> None:
     part = PartRef("parts/users/x.jsonl.gz", 1, 1, "x")
-    with pytest.raises(StorageUnavailable, match=r"parts/users/x\.jsonl\.gz is gone") as raised:
+    with pytest.raises(SnapshotLost, match=r"parts/users/x\.jsonl\.gz is gone") as raised:
         await read_part(MemoryContainer("directory"), part, lines_decoder)
     assert "`directory`" in str(raised.value)
 

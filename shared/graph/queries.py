@@ -43,8 +43,9 @@ def groups_delta(graph: "GraphClient") -> "RequestInformation":
     return _select(graph.builders.groups.delta, GROUP_PROPERTIES)
 
 
-def registration_details(graph: "GraphClient") -> "RequestInformation":
-    return _select(graph.builders.reports.authentication_methods.user_registration_details, None, LIST_PAGE)
+def registration_details(graph: "GraphClient", page_size: int | None = LIST_PAGE) -> "RequestInformation":
+    """The documentation names no `$top` for it; None leaves the page to Graph."""
+    return _select(graph.builders.reports.authentication_methods.user_registration_details, None, page_size)
 
 
 def sign_in_activity(graph: "GraphClient", page_size: int) -> "RequestInformation":

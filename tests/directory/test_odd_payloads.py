@@ -756,6 +756,16 @@ OPTIONAL = [
         id="sign-ins of at most 120 a page",
     ),
     pytest.param(
+        for_ever(faults.respond(400, code="BadRequest"), REPORT + r".*\$top"),
+        AS_EVER,
+        id="a report that takes no page size",
+    ),
+    pytest.param(
+        for_ever(faults.respond(400, code="BadRequest"), REPORT),
+        published(unavailable("authentication", "rejected")),
+        id="400, report",
+    ),
+    pytest.param(
         for_ever(faults.respond(400, code="BadRequest"), SIGN_INS),
         published(unavailable("sign-in", "rejected")),
         id="400, sign-ins",

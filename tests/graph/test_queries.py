@@ -58,6 +58,9 @@ class Overheard:
         ),
         pytest.param(queries.registration_details, REPORT, {"$top": "999"}, id="registration report"),
         pytest.param(
+            lambda graph: queries.registration_details(graph, None), REPORT, {}, id="report in Graph's pages"
+        ),
+        pytest.param(
             lambda graph: queries.sign_in_activity(graph, queries.SIGN_IN_PAGE),
             "/v1.0/users",
             {"$select": "id,signInActivity", "$top": "500"},

@@ -21,6 +21,7 @@ from shared.directory.users import read_users
 from shared.errors import GraphRefused, GraphRequestRejected
 from shared.graph import queries
 from shared.graph.batch import get_many
+from shared.graph.client import Answer
 from shared.graph.objects import Method, RegistrationDetails
 from shared.graph.paging import Page, page_decoder, read_page
 from shared.snapshots.parts import read_part
@@ -52,6 +53,15 @@ class AuthenticationCollector(PagedCollector):
 
     def first_request(self, context: SliceContext) -> "RequestInformation":
         return queries.registration_details(context.graph)
+
+    async def first_answer(self, context: SliceContext) -> Answer:
+        """In pages of 999, or of Graph's own size where it does not take ours."""
+        try:
+            return await super().first_answer(context)
+        except GraphRequestRejected as rejected:
+            if rejected.status != 400:
+                raise
+            return await self.send(queries.registration_details(context.graph, None), context)
 
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:
         page = read_page(body, _report, self.dataset, delta=False)

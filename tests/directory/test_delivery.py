@@ -260,3 +260,35 @@ async def test_three_runs_are_three_sequences(account: StorageAccount) -> None:
         for sequence in (1, 2, 3):
             snapshot = await next_run(w)
             assert snapshot.pointer["sequence"] == snapshot.manifest["sequence"] == sequence
+
+
+async def test_run_of_another_version_is_started_anew(
+    account: StorageAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a deployment that understands an older run's state no longer."""
+    import shared.directory.sync as sync
+
+    tenant = a_tenant(10)
+    async with world(tenant, account) as w:
+        old = await w.sync.tick()
+        late = [step for step, _ in w.messages.waiting]
+        stored = await w.sync.state.run()
+        assert stored is not None
+        monkeypatch.setattr(sync, "STATE_VERSION", stored[0].state_version + 1)
+        w.messages.waiting.clear()
+        assert await w.sync.tick() != old
+        for step in late:
+            await w.sync.handle(step)
+        assert (await w.status())["current"]["run_id"] != old
+
+
+async def test_directory_whose_size_graph_does_not_tell(account: StorageAccount) -> None:
+    """A guess at first, then the size of the last snapshot."""
+    tenant = a_tenant(40)
+    tenant.faults.add(faults.respond(403, code="Authorization_RequestDenied"), r"/\$count", times=None)
+    async with world(tenant, account, bucket_rows=16) as w:
+        first, second = await next_run(w), await next_run(w, full=True)
+    assert (first.manifest["buckets"], second.manifest["buckets"]) == (8, 4)
+    assert_equals_tenant(second, tenant.directory)
+    assert_changes_lead(first, second)
+    assert second.changes == []

@@ -93,6 +93,17 @@ async def test_settings_that_are_missing_are_told_all_at_once() -> None:
     assert "ConfigurationError" in timer["failed"] or "settings need attention" in timer["failed"]
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="the settings allow http for an authority on loopback, the credential does not: "
+    "counting takes its ConfigurationError for an unknown size, and a run is started that must fail",
+)
+async def test_setting_that_only_the_credential_refuses_is_told_at_once(environment: dict[str, str]) -> None:
+    authority = {"AZURE_AUTHORITY_HOST": environment["GRAPH_ENDPOINT"]}
+    report = await run_app([start()], environment | authority)
+    assert "AZURE_AUTHORITY_HOST" in problem_of(report.outcomes[0], 503)["detail"]
+
+
 async def test_settings_are_told_without_their_values() -> None:
     secret = "AccountKey=dG9wLXNlY3JldA=="
     report = await run_app([STATUS], {**SETTINGS, "DIRECTORY_STORAGE": secret, "ENTRA_TENANT_ID": secret})

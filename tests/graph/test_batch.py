@@ -113,7 +113,9 @@ async def test_only_the_item_that_failed_is_asked_again(
     assert (line.usage.retried, line.usage.throttled) == (1, throttled)
 
 
-async def test_the_longest_wait_of_all_items_counts(line: Line) -> None:
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_longest_wait_of_all_items_counts(line: Line, seed: int) -> None:
+    line.tenant.batch_order = random.Random(seed)
     for number, action in enumerate((faults.throttle(3), faults.throttle(11), faults.respond(503))):
         spoil(line, number, action)
 

@@ -34,7 +34,7 @@ async def test_changes_after_a_busy_day(account: StorageAccount, full: bool) -> 
     tenant.delta_page_objects = 50
     async with world(tenant, account, bucket_rows=32, SYNC_MAX_REMOVAL_PERCENT="100") as w:
         before = await next_run(w)
-        for day in range(1, 4):
+        for day in range(1, 3):
             churn(tenant.directory, seed=day, count=60)
             now = await next_run(w, full=full)
             assert_equals_tenant(now, tenant.directory)

@@ -6,7 +6,8 @@ Applying the changes of runs k+1 … n to the snapshot of run k gives exactly th
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from shared.directory.records import Change, Group, Membership, User
+from shared.directory.memberships import Edge, membership
+from shared.directory.records import Change, Group, Operation, User
 from shared.snapshots.manifest import ChangeCounts
 
 type Reason = Literal["soft_deleted", "deleted"]
@@ -52,7 +53,7 @@ def compare[R: (User, Group)](
 
 
 def compare_memberships(
-    before: Sequence[Membership] | None, now: Sequence[Membership]
+    before: Sequence[Edge] | None, now: Sequence[Edge]
 ) -> tuple[list[Change], ChangeCounts]:
     """The same for edges, which have no `changed_at`; one whose member changed its type is updated."""
     if before is None:
@@ -60,19 +61,19 @@ def compare_memberships(
     counts = ChangeCounts()
     if before == now:
         return [], counts
-    old = {edge.id: edge for edge in before}
+    old = {edge[:3]: edge for edge in before}
     changes: list[Change] = []
     for edge in now:
-        edge_id = edge.id
-        known = old.pop(edge_id, None)
+        known = old.pop(edge[:3], None)
         if known == edge:
             continue
         if known is None:
             counts.added += 1
         else:
             counts.updated += 1
-        changes.append(Change("memberships", "added" if known is None else "updated", edge_id, edge))
+        operation: Operation = "added" if known is None else "updated"
+        changes.append(Change("memberships", operation, "|".join(edge[:3]), membership(edge)))
     counts.removed += len(old)
-    changes += [Change("memberships", "removed", edge_id) for edge_id in old]
+    changes += [Change("memberships", "removed", "|".join(key)) for key in old]
     changes.sort(key=lambda change: change.id)
     return changes, counts

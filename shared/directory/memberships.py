@@ -5,6 +5,7 @@ that no published edge dangles, and the member's `groups` need no second look.
 """
 
 from collections.abc import Container, Iterable, Iterator
+from operator import itemgetter
 
 import msgspec
 
@@ -20,17 +21,19 @@ MEMBER_TYPES: dict[str | None, MemberType] = {
 }
 
 
-class Edge(msgspec.Struct, array_like=True, gc=False):
-    """One entry of `members@delta` or `owners@delta`, in the order in which Graph sent it."""
+type Edge = tuple[str, str, str, str]
+"""Group, relation, member and the member's type: in this order, edges sort as they are published.
 
-    group_id: str
-    member_id: str
-    member_type: MemberType
-    relation: Relation
-    removed: bool = False
+On its way to the build, an edge that Graph took away has no type (`REMOVED`).
+"""
 
+REMOVED = ""
+
+EDGES = msgspec.json.Decoder(list[tuple[str, str, str, str]])
 
 _encode = msgspec.json.Encoder().encode
+_group_id = itemgetter(0)
+_member_id = itemgetter(2)
 
 
 def encode_edges(
@@ -38,37 +41,62 @@ def encode_edges(
 ) -> Iterator[tuple[str, bytes]]:
     """The member's id and the encoded edge, for each reference."""
     for reference in references:
-        kind = MEMBER_TYPES.get(reference.odata_type, "unknown")
-        edge = Edge(group_id, reference.id, kind, relation, reference.removed is not None)
-        yield reference.id, _encode(edge)
+        kind = MEMBER_TYPES.get(reference.odata_type, "unknown") if reference.removed is None else REMOVED
+        yield reference.id, _encode((group_id, relation, reference.id, kind))
+
+
+def in_force(edges: list[Edge]) -> list[Edge]:
+    """The edges that are left, sorted by member. `edges` are in the order in which Graph sent them.
+
+    Later entries win: an edge may be added and removed in one round, or come twice.
+    """
+    last = {edge[:3]: edge for edge in edges}
+    left = [edge for edge in last.values() if edge[3] != REMOVED]
+    left.sort(key=_member_id)
+    return left
+
+
+def as_published(edges: Iterable[Edge]) -> list[Edge]:
+    """The edges by group, relation and member, as they are published. `edges` are sorted by member.
+
+    Two of the three keys are there already, so one stable sort by a plain text is enough; sorting by all
+    three costs four times as much.
+    """
+    by_relation: dict[str, list[Edge]] = {"member": [], "owner": []}
+    for edge in edges:
+        by_relation[edge[1]].append(edge)
+    ordered = by_relation["member"] + by_relation["owner"]
+    ordered.sort(key=_group_id)
+    return ordered
 
 
 def resolve(
     edges: Iterable[Edge], users: Container[str], groups: Container[str]
-) -> tuple[list[Membership], list[Membership]]:
-    """The edges that are published, sorted, and those that are kept back because an end is missing.
+) -> tuple[list[Edge], list[Edge]]:
+    """The edges that are published, and those that are kept back because an end is missing. Order is kept.
 
-    Later entries win: an edge may be added and removed in one round, or come twice. A member that Graph
-    leaves untyped is a user if it is one of ours.
+    A member that Graph leaves untyped is a user if it is one of ours.
     """
-    known: dict[tuple[str, Relation, str], MemberType] = {}
+    visible: list[Edge] = []
+    hidden: list[Edge] = []
     for edge in edges:
-        key = (edge.group_id, edge.relation, edge.member_id)
-        if edge.removed:
-            known.pop(key, None)
-        else:
-            known[key] = edge.member_type
-    visible: list[Membership] = []
-    hidden: list[Membership] = []
-    for group_id, relation, member_id in sorted(known):
-        kind = known[group_id, relation, member_id]
+        group_id, relation, member_id, kind = edge
+        present = True
         if member_id in users:
-            kind = "user"
-            present = True
+            if kind != "user":
+                edge = (group_id, relation, member_id, "user")
         elif kind == "group":
             present = member_id in groups
         else:
             present = kind != "user"
-        edge_list = visible if present and group_id in groups else hidden
-        edge_list.append(Membership(group_id, member_id, kind, relation))
+        (visible if present and group_id in groups else hidden).append(edge)
     return visible, hidden
+
+
+def membership(edge: Edge) -> Membership:
+    """The edge as it is published."""
+    return Membership(edge[0], edge[2], edge[3], edge[1])  # type: ignore[arg-type]  # one of MEMBER_TYPES
+
+
+def edge_of(published: Membership) -> Edge:
+    return published.group_id, published.relation, published.member_id, published.member_type

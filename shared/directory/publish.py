@@ -85,7 +85,7 @@ def compose(
         started_at=run.started_at,
         published_at=rfc3339(now),
         previous_run_id=run.previous_run_id,
-        buckets=run.buckets,
+        buckets=run.cut.buckets,
         datasets=datasets,
         changes=None
         if run.previous_run_id is None
@@ -94,8 +94,6 @@ def compose(
     )
     published = Published(
         run_id=run.run_id,
-        buckets=run.buckets,
-        group_buckets=run.group_buckets,
         parts=parts,
         hidden=[built.hidden for built in members],
         delta_links={

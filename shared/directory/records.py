@@ -10,6 +10,7 @@ import msgspec
 
 type MemberType = Literal["user", "group", "device", "service_principal", "contact", "unknown"]
 type Relation = Literal["member", "owner"]
+type Operation = Literal["added", "updated", "removed"]
 
 
 class OnPremises(msgspec.Struct, omit_defaults=True, gc=False):
@@ -127,7 +128,7 @@ class Change(msgspec.Struct, omit_defaults=True, gc=False):
     """One line of a `changes` part."""
 
     dataset: Literal["users", "groups", "memberships"]
-    operation: Literal["added", "updated", "removed"]
+    operation: Operation
     id: str
     record: User | Group | Membership | msgspec.Raw | None = None
     """The whole new record; none for a removal."""

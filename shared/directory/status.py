@@ -41,7 +41,7 @@ async def _describe(run: Run, state: StateStore) -> dict[str, Any]:
         "status": run.status,
         "started_at": run.started_at,
         "datasets": {one[0].dataset: _progress(one[0]) for one in checkpoints if one},
-        "build": {"done": len(members) + len(groups), "of": run.buckets + run.group_buckets},
+        "build": {"done": len(members) + len(groups), "of": run.cut.buckets + run.group_cut.buckets},
     }
     if run.ended_at:
         described["ended_at"] = run.ended_at

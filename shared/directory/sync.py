@@ -35,7 +35,7 @@ from shared.graph.paging import VisitedLinks
 from shared.graph.policy import Usage
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.manifest import read_pointer
-from shared.snapshots.shuffle import RowWriter
+from shared.snapshots.shuffle import POSITIONS, Cut, RowWriter
 from shared.snapshots.state import (
     STATE_VERSION,
     Built,
@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 BUCKET_ROWS = 8_192
 """Most objects that a bucket holds on average: what one build message keeps in memory."""
 MAX_BUCKETS = 1_024
+SEGMENT_ROWS = 256
+"""Most objects that a segment holds on average: what stays in the processor's cache."""
 UNKNOWN_SIZE_BUCKETS = 8
 """Where Graph does not tell the size of the directory."""
 LAST_ATTEMPT = 5
@@ -121,8 +123,8 @@ class DirectorySync:
             kind="full",
             status="collecting",
             started_at=rfc3339(started),
-            buckets=_power_of_two(max(users, groups) / self.bucket_rows),
-            group_buckets=_power_of_two(groups / self.bucket_rows),
+            cut=self._cut(max(users, groups)),
+            group_cut=self._cut(groups),
             datasets=datasets,
             formats=list(self.settings.formats),
             follows=current,
@@ -134,7 +136,12 @@ class DirectorySync:
             raise RunUnderWay(again[0].run_id if again else "unknown")
         log.info(
             "run started",
-            extra={"run_id": run.run_id, "kind": run.kind, "buckets": run.buckets, "sequence": run.sequence},
+            extra={
+                "run_id": run.run_id,
+                "kind": run.kind,
+                "buckets": run.cut.buckets,
+                "sequence": run.sequence,
+            },
         )
         # What an earlier run left behind is no longer of use to anybody.
         await self.state.sweep(keep_run=run.run_id, keep_published=run.follows)
@@ -146,6 +153,11 @@ class DirectorySync:
             )
         await self._enqueue_pending(run)
         return run.run_id
+
+    def _cut(self, rows: int) -> Cut:
+        """How to cut this many objects."""
+        buckets = _power_of_two(rows / self.bucket_rows, MAX_BUCKETS)
+        return Cut(buckets, max(1, _power_of_two(rows / SEGMENT_ROWS, POSITIONS) // buckets))
 
     async def _sizes(self, previous: Published | None) -> tuple[int, int]:
         """How many users and groups to expect: Graph's count, else the last snapshot's, else a guess.
@@ -232,7 +244,7 @@ class DirectorySync:
         collector = COLLECTORS[dataset]()
         deadline = self.clock() + self.settings.slice_seconds
         previous = await self.state.published(run.previous_run_id) if run.previous_run_id else None
-        same_buckets = previous is not None and previous.buckets == run.buckets
+        before = previous.parts["users"] if previous else []
         context = SliceContext(
             run=run,
             checkpoint=checkpoint,
@@ -241,7 +253,7 @@ class DirectorySync:
             visited=VisitedLinks(checkpoint.visited),
             state=self.state.container,
             output=self.output,
-            previous_users=previous.parts.get("users", []) if previous and same_buckets else [],
+            previous_users=before if len(before) == run.cut.buckets else [],
             users=users[0] if users else None,
         )
         outcome = await read_slice(collector, context, deadline=deadline, clock=self.clock)
@@ -306,7 +318,7 @@ class DirectorySync:
             await self._move(run, status="building", stage="members")
             return
         built = await self.state.built_buckets(run.run_id, run.stage)
-        if len(built) < (run.buckets if run.stage == "members" else run.group_buckets):
+        if len(built) < (run.cut.buckets if run.stage == "members" else run.group_cut.buckets):
             return
         if run.stage == "members":
             await self._move(run, status="building", stage="groups")
@@ -327,8 +339,8 @@ class DirectorySync:
             await self._enqueue_pending(current)
 
     async def _publish(self, run: Run) -> None:
-        members = [await self._built(run, "members", bucket) for bucket in range(run.buckets)]
-        groups = [await self._built(run, "groups", bucket) for bucket in range(run.group_buckets)]
+        members = [await self._built(run, "members", bucket) for bucket in range(run.cut.buckets)]
+        groups = [await self._built(run, "groups", bucket) for bucket in range(run.group_cut.buckets)]
         checkpoints = await self._checkpoints(run)
         manifest, published = compose(
             run,
@@ -375,7 +387,7 @@ class DirectorySync:
             if not pending:
                 await self.queue.send(Step(run.run_id, "publish"))
             return
-        count = run.buckets if run.stage == "members" else run.group_buckets
+        count = run.cut.buckets if run.stage == "members" else run.group_cut.buckets
         built = await self.state.built_buckets(run.run_id, run.stage)
         missing = sorted(set(range(count)) - built)
         for bucket in missing:
@@ -410,9 +422,9 @@ def _describe(step: Step) -> str:
     return " ".join(str(word) for word in (step.action, of, number) if word not in ("", None))
 
 
-def _power_of_two(least: float) -> int:
-    """The smallest power of two that is at least this, from 1 to the most that a run may have."""
-    buckets = 1
-    while buckets < least and buckets < MAX_BUCKETS:
-        buckets *= 2
-    return buckets
+def _power_of_two(least: float, most: int) -> int:
+    """The smallest power of two that is at least this, from 1 to `most`."""
+    number = 1
+    while number < least and number < most:
+        number *= 2
+    return number

@@ -4,8 +4,10 @@ Every write that another worker may race with is conditional. Failures become `S
 sentence; "it is not there" and "somebody was faster" are answers, not errors.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import StorageUnavailable
@@ -13,8 +15,7 @@ from shared.errors import StorageUnavailable
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
 
-DELETE_BATCH = 256
-"""The most blobs that one batch request deletes."""
+DELETED_AT_ONCE = 16
 
 
 class BlobContainer:
@@ -105,14 +106,22 @@ class BlobContainer:
             async for name in self._client.list_blob_names(name_starts_with=prefix):
                 yield name
 
-    async def delete(self, paths: list[str]) -> None:
-        """Delete these blobs, where they still are."""
+    async def delete(self, paths: Sequence[str]) -> None:
+        """Delete these blobs, where they still are.
+
+        One request each: a batch request answers 200 whatever became of the single deletions.
+        """
+        from azure.core.exceptions import ResourceNotFoundError
+
+        async def delete_one(path: str) -> None:
+            try:
+                await self._client.delete_blob(path)
+            except ResourceNotFoundError:
+                return  # somebody else has swept already
+
         async with self._explained("delete blobs"):
-            for start in range(0, len(paths), DELETE_BATCH):
-                # Per-blob answers are not raised: a 404 means that somebody else has swept already.
-                await self._client.delete_blobs(
-                    *paths[start : start + DELETE_BATCH], raise_on_any_failure=False
-                )
+            for some in batched(paths, DELETED_AT_ONCE, strict=False):
+                await asyncio.gather(*map(delete_one, some))
 
     @asynccontextmanager
     async def _explained(self, action: str) -> AsyncIterator[None]:

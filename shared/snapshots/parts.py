@@ -16,7 +16,7 @@ from shared.snapshots.blobs import BlobContainer
 
 GZIP_LEVEL = 2
 GZIP_WINDOW = 16 + 15
-LINES_AT_ONCE = 512
+LINES_AT_ONCE = 256
 """Records are encoded and compressed this many at a time, so that no whole part is held uncompressed."""
 
 CONTENT_TYPE = "application/gzip"
@@ -34,15 +34,43 @@ class PartRef(msgspec.Struct, frozen=True, gc=False):
     """Of the blob as stored, in hex."""
 
 
-def compress_lines(records: Sequence[Any]) -> bytes:
-    """The stored form of these records, in this order."""
-    compressor = isal_zlib.compressobj(GZIP_LEVEL, wbits=GZIP_WINDOW)
-    pieces = [
-        compressor.compress(_encoder.encode_lines(records[start : start + LINES_AT_ONCE]))
-        for start in range(0, len(records), LINES_AT_ONCE)
-    ]
-    pieces.append(compressor.flush())
-    return b"".join(pieces)
+class PartWriter:
+    """A part in the making. Records go in, in the order of the part; only their compressed form is kept."""
+
+    def __init__(self) -> None:
+        self._compressor = isal_zlib.compressobj(GZIP_LEVEL, wbits=GZIP_WINDOW)
+        self._pieces: list[bytes] = []
+        self.rows = 0
+
+    def add(self, records: Sequence[Any]) -> None:
+        for start in range(0, len(records), LINES_AT_ONCE):
+            lines = _encoder.encode_lines(records[start : start + LINES_AT_ONCE])
+            self._pieces.append(self._compressor.compress(lines))
+        self.rows += len(records)
+
+    async def store(self, container: BlobContainer, folder: str) -> PartRef | None:
+        """Store the part under `folder`, named by its digest. None, and nothing stored, if it has no rows.
+
+        A part that is there already is the same part: writing it again is skipped by the store.
+        """
+        if not self.rows:
+            return None
+        stored, digest = self._finish()
+        path = f"{folder}/{digest}.jsonl.gz"
+        await container.write(path, stored, new=True, content_type=CONTENT_TYPE)
+        return PartRef(path=path, rows=self.rows, bytes=len(stored), sha256=digest)
+
+    async def store_as(self, container: BlobContainer, path: str) -> PartRef | None:
+        """Store the part under a name of its own, for what belongs to one run. None if it has no rows."""
+        if not self.rows:
+            return None
+        stored, digest = self._finish()
+        await container.write(path, stored, content_type=CONTENT_TYPE)
+        return PartRef(path=path, rows=self.rows, bytes=len(stored), sha256=digest)
+
+    def _finish(self) -> tuple[bytes, str]:
+        stored = b"".join([*self._pieces, self._compressor.flush()])
+        return stored, hashlib.sha256(stored).hexdigest()
 
 
 def decompress(stored: bytes) -> bytes:
@@ -53,28 +81,6 @@ def decompress(stored: bytes) -> bytes:
 def read_lines[T](stored: bytes, decoder: msgspec.json.Decoder[T]) -> list[T]:
     """The records of a stored part."""
     return decoder.decode_lines(decompress(stored))
-
-
-async def write_part(container: BlobContainer, folder: str, records: Sequence[Any]) -> PartRef | None:
-    """Store the records under `folder`, named by their digest. None, and nothing stored, if there are none.
-
-    A part that is there already is the same part: writing it again is skipped by the store.
-    """
-    if not records:
-        return None
-    stored = compress_lines(records)
-    digest = hashlib.sha256(stored).hexdigest()
-    path = f"{folder}/{digest}.jsonl.gz"
-    await container.write(path, stored, new=True, content_type=CONTENT_TYPE)
-    return PartRef(path=path, rows=len(records), bytes=len(stored), sha256=digest)
-
-
-async def write_named_part(container: BlobContainer, path: str, records: Sequence[Any]) -> PartRef:
-    """Store the records under a given path, for parts that belong to one run."""
-    stored = compress_lines(records)
-    await container.write(path, stored, content_type=CONTENT_TYPE)
-    digest = hashlib.sha256(stored).hexdigest()
-    return PartRef(path=path, rows=len(records), bytes=len(stored), sha256=digest)
 
 
 async def read_part[T](container: BlobContainer, part: PartRef, decoder: msgspec.json.Decoder[T]) -> list[T]:

@@ -1,14 +1,19 @@
 """Rows on their way from the order in which Graph sends them to the bucket in which they are built.
 
-A collector appends each row to a stream and a bucket. Once enough is in memory, all of it becomes one blob:
+The directory is cut by the leading digits of the objects' ids into **buckets**, the parts that are
+published, and each bucket into **segments** of some hundred objects, which are all that a build works on at a
+time: they stay in the processor's cache, and the bucket's lines come out sorted by id.
+
+A collector appends each row to the segment of its id. Once enough is in memory, all of it becomes one blob:
 the compressed rows of bucket 0, of bucket 1, and so on, stream after stream. A build reads its own ranges.
 One blob a flush, however many buckets; named by its content, so that two workers at the same slice never
 overwrite each other's.
 """
 
 import hashlib
-import zlib
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import msgspec
 from isal import isal_zlib
@@ -21,14 +26,61 @@ FLUSH_BYTES = 24 * 1024 * 1024
 COMPRESSION_LEVEL = 0
 """Rows live for minutes. ISA-L's fastest level still shrinks them to a seventh."""
 
+DIGITS = 3
+POSITIONS = 4_096
+"""Ids are told apart by their first three hex digits: the most segments that a directory can have."""
 
-def bucket_of(object_id: str, buckets: int) -> int:
-    """The bucket of an object; `buckets` is a power of two.
 
-    A CRC is enough to spread random ids, and it stays the same on every machine and version. Its low bits
-    are used, so that a directory that outgrows its buckets splits each one in two.
-    """
-    return zlib.crc32(object_id.encode()) & (buckets - 1)
+class SegmentTable(dict[str, int]):
+    """The segment of an id by its first `DIGITS` characters. Numbers rise with the ids."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(
+            (f"{position:0{DIGITS}x}", position * total // POSITIONS) for position in range(POSITIONS)
+        )
+        self._total = total
+
+    def __missing__(self, prefix: str) -> int:
+        """The same for what is no lower-case GUID, so that it still sorts among the others."""
+        segment = self[prefix] = _position(prefix) * self._total // POSITIONS
+        return segment
+
+
+def _position(prefix: str) -> int:
+    digits = "0123456789abcdef"
+    position, width = 0, POSITIONS
+    for character in prefix.ljust(DIGITS, "0"):
+        width //= len(digits)
+        if character in digits:
+            position += digits.index(character) * width
+            continue
+        # Between two digits, or beyond them all: whatever follows, it is at that end.
+        below = sum(character > digit for digit in digits)
+        return max(0, position + below * width - 1) if below else position
+    return position
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """How a kind of object is cut. Both numbers are powers of two; their product is at most `POSITIONS`."""
+
+    buckets: int
+    segments: int
+    """In each bucket."""
+
+    @property
+    def total(self) -> int:
+        """Segments of all buckets."""
+        return self.buckets * self.segments
+
+    def table(self) -> SegmentTable:
+        """Finds the segment of an id, counted through all buckets: `table[object_id[:DIGITS]]`."""
+        return _table(self.total)
+
+    def bucket_of(self, object_id: str) -> int:
+        return self.table()[object_id[:DIGITS]] // self.segments
+
+
+_table = lru_cache(maxsize=16)(SegmentTable)
 
 
 class RowFile(msgspec.Struct, gc=False):
@@ -39,29 +91,28 @@ class RowFile(msgspec.Struct, gc=False):
 
 
 class RowWriter:
-    """Collects rows by stream and bucket. `streams` maps a stream's name to its number of buckets."""
+    """Collects rows by stream and segment. `streams` says how each stream is cut."""
 
-    def __init__(self, streams: dict[str, int]) -> None:
-        self._rows: dict[str, list[list[bytes | msgspec.Raw]]] = {
-            name: [[] for _ in range(buckets)] for name, buckets in streams.items()
+    def __init__(self, streams: dict[str, Cut]) -> None:
+        self._cuts = streams
+        self._segments: dict[str, list[list[bytes | msgspec.Raw]]] = {
+            name: [[] for _ in range(cut.total)] for name, cut in streams.items()
         }
         self.size = 0
-        """Bytes held, as far as `add` was told."""
+        """Bytes held, as far as the writer was told."""
 
-    def bucket(self, stream: str, bucket: int) -> list[bytes | msgspec.Raw]:
-        """The rows of one bucket; append encoded JSON values to it, and report their size to `grow`."""
-        return self._rows[stream][bucket]
+    def stream(self, name: str) -> tuple[SegmentTable, list[list[bytes | msgspec.Raw]]]:
+        """A stream's segments and how to find them: append encoded JSON, and report its size to `grow`."""
+        return self._cuts[name].table(), self._segments[name]
 
-    def stream(self, stream: str) -> list[list[bytes | msgspec.Raw]]:
-        """All buckets of one stream."""
-        return self._rows[stream]
-
-    def add(self, stream: str, bucket: int, row: bytes | msgspec.Raw) -> None:
-        self._rows[stream][bucket].append(row)
+    def add(self, stream: str, object_id: str, row: bytes | msgspec.Raw) -> None:
+        """Add one encoded JSON value to the segment of this id."""
+        table, segments = self.stream(stream)
+        segments[table[object_id[:DIGITS]]].append(row)
         self.size += len(memoryview(row))
 
     def grow(self, size: int) -> None:
-        """Tell of rows that were appended to a bucket directly."""
+        """Tell of rows that were appended to a segment directly."""
         self.size += size
 
     @property
@@ -72,12 +123,18 @@ class RowWriter:
         """Set all rows aside as one blob and forget them. None if there were none."""
         pieces: list[bytes] = []
         lengths: dict[str, list[int]] = {}
-        for name, buckets in self._rows.items():
+        for name, segments in self._segments.items():
+            cut = self._cuts[name]
             lengths[name] = []
-            for rows in buckets:
-                piece = isal_zlib.compress(b",".join(rows), COMPRESSION_LEVEL) if rows else b""
+            for start in range(0, cut.total, cut.segments):
+                joined = [b",".join(rows) for rows in segments[start : start + cut.segments]]
+                piece = b""
+                if any(joined):
+                    head = struct.pack(f"<{cut.segments}I", *map(len, joined))
+                    piece = isal_zlib.compress(b"".join((head, *joined)), COMPRESSION_LEVEL)
                 lengths[name].append(len(piece))
                 pieces.append(piece)
+            for rows in segments:
                 rows.clear()
         self.size = 0
         content = b"".join(pieces)
@@ -88,9 +145,37 @@ class RowWriter:
         return RowFile(path=path, streams=lengths)
 
 
-async def read_rows(container: BlobContainer, files: Iterable[RowFile], stream: str, bucket: int) -> bytes:
-    """All rows of one stream and bucket, in the order in which they were added, as one JSON array."""
-    arrays: list[bytes] = []
+class BucketRows:
+    """The rows of one bucket of one stream, in the order in which they were added."""
+
+    def __init__(self, segments: int, pieces: list[bytes]) -> None:
+        self._segments = segments
+        self._pieces: list[list[bytes]] = []
+        for piece in pieces:
+            offset = 4 * segments
+            rows = []
+            for length in struct.unpack_from(f"<{segments}I", piece):
+                rows.append(piece[offset : offset + length])
+                offset += length
+            self._pieces.append(rows)
+
+    def segment(self, number: int) -> bytes:
+        """The rows of one segment (0 is the bucket's first), as one JSON array."""
+        return b"[" + b",".join([rows[number] for rows in self._pieces if rows[number]]) + b"]"
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.segment, range(self._segments))
+
+    def all(self) -> bytes:
+        """All rows of the bucket, as one JSON array."""
+        return b"[" + b",".join([rows for piece in self._pieces for rows in piece if rows]) + b"]"
+
+
+async def read_rows(
+    container: BlobContainer, files: Iterable[RowFile], stream: str, cut: Cut, bucket: int
+) -> BucketRows:
+    """All rows of one stream and bucket."""
+    pieces: list[bytes] = []
     for file in files:
         lengths = file.streams.get(stream)
         if not lengths or not lengths[bucket]:
@@ -101,5 +186,5 @@ async def read_rows(container: BlobContainer, files: Iterable[RowFile], stream: 
                 break
             offset += sum(other)
         offset += sum(lengths[:bucket])
-        arrays.append(isal_zlib.decompress(await container.read_range(file.path, offset, lengths[bucket])))
-    return b"[" + b",".join(arrays) + b"]"
+        pieces.append(isal_zlib.decompress(await container.read_range(file.path, offset, lengths[bucket])))
+    return BucketRows(cut.segments, pieces)

@@ -20,7 +20,7 @@ from shared.graph.policy import Usage
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.manifest import ChangeCounts
 from shared.snapshots.parts import PartRef
-from shared.snapshots.shuffle import RowFile
+from shared.snapshots.shuffle import Cut, RowFile
 
 STATE_VERSION = 1
 """Raised when a checkpoint of an older version must not be continued; such a run starts anew."""
@@ -44,8 +44,9 @@ class Run(msgspec.Struct, kw_only=True):
     """While building: members' buckets first, since groups count what they published."""
     started_at: str
     ended_at: str | None = None
-    buckets: int
-    group_buckets: int
+    cut: Cut
+    """How users, and the edges that lead to them, are cut."""
+    group_cut: Cut
     datasets: list[str]
     """The datasets that this run reads, in the order in which they are shown."""
     formats: list[str]
@@ -113,8 +114,6 @@ class Published(msgspec.Struct, kw_only=True):
 
     state_version: int = STATE_VERSION
     run_id: str
-    buckets: int
-    group_buckets: int
     parts: dict[str, list[PartRef | None]]
     """Dataset → its part by bucket."""
     hidden: list[PartRef | None]

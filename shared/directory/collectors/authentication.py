@@ -25,7 +25,7 @@ from shared.graph.client import Answer
 from shared.graph.objects import Method, RegistrationDetails
 from shared.graph.paging import Page, page_decoder, read_page
 from shared.snapshots.parts import read_part
-from shared.snapshots.shuffle import bucket_of, read_rows
+from shared.snapshots.shuffle import Cut, read_rows
 from shared.snapshots.state import Run
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class AuthenticationCollector(PagedCollector):
     permission = "AuditLog.Read.All"
 
     @staticmethod
-    def streams(run: Run) -> dict[str, int]:
-        return {"authentication": run.buckets}
+    def streams(run: Run) -> dict[str, Cut]:
+        return {"authentication": run.cut}
 
     def first_request(self, context: SliceContext) -> "RequestInformation":
         return queries.registration_details(context.graph)
@@ -89,7 +89,7 @@ class AuthenticationCollector(PagedCollector):
         bucket = int(checkpoint.cursor or 0)
         ids = await self._candidates(context, bucket)
         try:
-            await self._read_methods(context, ids[: max(1, METHODS_BUDGET // run.buckets)])
+            await self._read_methods(context, ids[: max(1, METHODS_BUDGET // run.cut.buckets)])
         except GraphRefused as refused:
             # The report is the better way; what it lacks comes first.
             raise GraphRefused(
@@ -98,12 +98,13 @@ class AuthenticationCollector(PagedCollector):
             ) from None
         checkpoint.cursor = str(bucket + 1)
         checkpoint.pages += 1
-        return Progress.ENDED if bucket + 1 >= run.buckets else Progress.GOES_ON
+        return Progress.ENDED if bucket + 1 >= run.cut.buckets else Progress.GOES_ON
 
     async def _candidates(self, context: SliceContext, bucket: int) -> list[str]:
         """The bucket's users, those first of whom least is known."""
         assert context.users is not None
-        users, _ = read_users(await read_rows(context.state, context.users.files, "users", bucket))
+        rows = await read_rows(context.state, context.users.files, "users", context.run.cut, bucket)
+        users, _ = read_users(rows.all())
         known_since: dict[str, str] = {}
         if context.previous_users and (part := context.previous_users[bucket]):
             for record in await read_part(context.output, part, _records):
@@ -127,6 +128,5 @@ class AuthenticationCollector(PagedCollector):
                 continue  # deleted since it was listed
             page = read_page(body, _methods, "authentication methods", delta=False)
             known = from_methods(methods_in_report_words(page.value), context.run.started_at)
-            bucket = bucket_of(object_id, context.run.buckets)
-            context.rows.add("authentication", bucket, _encode(AuthenticationRow(object_id, known)))
+            context.rows.add("authentication", object_id, _encode(AuthenticationRow(object_id, known)))
         context.checkpoint.rows += len(answers)

@@ -6,6 +6,7 @@ from shared.directory.collectors.interface import PagedCollector, SliceContext
 from shared.directory.collectors.rows import add_raw
 from shared.graph import queries
 from shared.graph.paging import RAW_PAGE, Page, read_page
+from shared.snapshots.shuffle import Cut
 from shared.snapshots.state import Run
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ class DeletedUsersCollector(PagedCollector):
     permission = "User.Read.All"
 
     @staticmethod
-    def streams(run: Run) -> dict[str, int]:
-        return {"deleted": run.buckets}
+    def streams(run: Run) -> dict[str, Cut]:
+        return {"deleted": run.cut}
 
     def first_request(self, context: SliceContext) -> "RequestInformation":
         return queries.deleted_users(context.graph)

@@ -15,7 +15,7 @@ from shared.directory.records import Relation
 from shared.graph import queries
 from shared.graph.objects import Group
 from shared.graph.paging import Page, page_decoder, read_page
-from shared.snapshots.shuffle import bucket_of
+from shared.snapshots.shuffle import DIGITS, Cut
 from shared.snapshots.state import Run
 
 if TYPE_CHECKING:
@@ -32,17 +32,16 @@ class GroupsCollector(PagedCollector):
     delta = True
 
     @staticmethod
-    def streams(run: Run) -> dict[str, int]:
-        return {"groups": run.group_buckets, "edges": run.buckets}
+    def streams(run: Run) -> dict[str, Cut]:
+        return {"groups": run.group_cut, "edges": run.cut}
 
     def first_request(self, context: SliceContext) -> "RequestInformation":
         return queries.groups_delta(context.graph)
 
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:
         page: Page[Group] = read_page(body, _page, self.dataset, delta=self.delta)
-        groups = context.rows.stream("groups")
-        edges = context.rows.stream("edges")
-        group_buckets, edge_buckets = len(groups), len(edges)
+        group_table, groups = context.rows.stream("groups")
+        edge_table, edges = context.rows.stream("edges")
         size = 0
         for group in page.value:
             sides: tuple[tuple[Relation, Any], ...] = (("member", group.members), ("owner", group.owners))
@@ -50,11 +49,11 @@ class GroupsCollector(PagedCollector):
                 if not references:
                     continue
                 for member_id, edge in encode_edges(group.id, relation, references):
-                    edges[bucket_of(member_id, edge_buckets)].append(edge)
+                    edges[edge_table[member_id[:DIGITS]]].append(edge)
                     size += len(edge)
             group.members = group.owners = UNSET
             row = _encode(group)
-            groups[bucket_of(group.id, group_buckets)].append(row)
+            groups[group_table[group.id[:DIGITS]]].append(row)
             size += len(row)
         context.rows.grow(size)
         return page

@@ -14,7 +14,7 @@ from shared.graph.paging import Page, VisitedLinks
 from shared.graph.queries import follow
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.parts import PartRef
-from shared.snapshots.shuffle import RowWriter
+from shared.snapshots.shuffle import Cut, RowWriter
 from shared.snapshots.state import Checkpoint, Run
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Collector(ABC):
 
     @staticmethod
     @abstractmethod
-    def streams(run: Run) -> dict[str, int]:
-        """The streams of rows that it fills, and the number of buckets of each."""
+    def streams(run: Run) -> dict[str, Cut]:
+        """The streams of rows that it fills, and how each is cut."""
 
     @abstractmethod
     async def step(self, context: SliceContext) -> Progress:

@@ -8,7 +8,7 @@ import msgspec
 from shared.errors import InvalidPage
 from shared.graph.objects import ObjectId
 from shared.graph.paging import UNREADABLE, Page
-from shared.snapshots.shuffle import RowWriter, bucket_of
+from shared.snapshots.shuffle import DIGITS, RowWriter
 
 _object_id = msgspec.json.Decoder(ObjectId)
 _encode = msgspec.json.Encoder().encode
@@ -20,15 +20,14 @@ class Identified(Protocol):
 
 def add_raw(page: Page[msgspec.Raw], rows: RowWriter, stream: str, subject: str) -> None:
     """Each object as Graph sent it: the build reads it. For what no snapshot can do without."""
-    buckets = rows.stream(stream)
-    count = len(buckets)
+    table, segments = rows.stream(stream)
     size = 0
     for raw in page.value:
         try:
             object_id = _object_id.decode(raw).id
         except UNREADABLE as error:
             raise InvalidPage(f"{subject}: Graph sent an object that has no usable id: {error}.") from None
-        buckets[bucket_of(object_id, count)].append(raw)
+        segments[table[object_id[:DIGITS]]].append(raw)
         size += len(memoryview(raw))
     rows.grow(size)
 
@@ -38,11 +37,10 @@ def add_read[T: Identified](
 ) -> None:
     """What each object says, in our own words. For an optional dataset: a bad value is its own trouble, and
     must not reach the build, which could no longer do without it."""
-    count = len(rows.stream(stream))
     for item in page.value:
         try:
             row = read(item)
         except ValueError:
             raise InvalidPage(f"{subject}: Graph sent a time that cannot be read.") from None
         if row is not None:
-            rows.add(stream, bucket_of(item.id, count), _encode(row))
+            rows.add(stream, item.id, _encode(row))

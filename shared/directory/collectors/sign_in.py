@@ -10,6 +10,7 @@ from shared.graph import queries
 from shared.graph.client import Answer
 from shared.graph.objects import UserSignIn
 from shared.graph.paging import Page, page_decoder, read_page
+from shared.snapshots.shuffle import Cut
 from shared.snapshots.state import Run
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class SignInCollector(PagedCollector):
     permission = "AuditLog.Read.All"
 
     @staticmethod
-    def streams(run: Run) -> dict[str, int]:
-        return {"sign-in": run.buckets}
+    def streams(run: Run) -> dict[str, Cut]:
+        return {"sign-in": run.cut}
 
     def first_request(self, context: SliceContext) -> "RequestInformation":
         small = context.checkpoint.mode == SMALL_PAGES

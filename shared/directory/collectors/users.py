@@ -8,6 +8,7 @@ from shared.errors import GraphRefused
 from shared.graph import queries
 from shared.graph.client import Answer
 from shared.graph.paging import RAW_PAGE, Page, read_page
+from shared.snapshots.shuffle import Cut
 from shared.snapshots.state import Run
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ class UsersCollector(PagedCollector):
     delta = True
 
     @staticmethod
-    def streams(run: Run) -> dict[str, int]:
-        return {"users": run.buckets}
+    def streams(run: Run) -> dict[str, Cut]:
+        return {"users": run.cut}
 
     def first_request(self, context: SliceContext) -> "RequestInformation":
         return queries.users_delta(context.graph, with_leave_date=context.checkpoint.mode != "no-leave-date")

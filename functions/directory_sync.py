@@ -43,7 +43,7 @@ async def directory_start(req: func.HttpRequest) -> func.HttpResponse:
     """Start a run now. 202 with its id; 409 while another is under way."""
     try:
         body = json.loads(req.get_body() or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return problem(400, "The body is not JSON", 'Send no body, or {"kind": "full"}.')
     if not isinstance(body, dict) or body.keys() - {"kind"} or body.get("kind", "full") != "full":
         return problem(400, "The body is not understood", 'Send no body, or {"kind": "full"}.')

@@ -108,7 +108,7 @@ class Settings:
         credential = read.choice("ENTRA_CREDENTIAL", CREDENTIALS)
         cloud = CLOUDS[read.choice("ENTRA_CLOUD", tuple(CLOUDS))]
         client_id = read.guid("ENTRA_CLIENT_ID", required=credential != "managed-identity")
-        authority = read.origin("AZURE_AUTHORITY_HOST", loopback_http=True) or cloud.authority
+        authority = read.origin("AZURE_AUTHORITY_HOST") or cloud.authority
         webhook_auth = read.choice("WEBHOOK_AUTH", WEBHOOK_AUTHS)
         webhook_role = read.token("WEBHOOK_ROLE", _TOKEN)
         with_token = webhook_auth == "entra-token"

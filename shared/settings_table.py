@@ -228,7 +228,7 @@ SETTINGS = (
     Setting(
         "AZURE_AUTHORITY_HOST",
         "",
-        "an `https` origin without a path (`http` only on 127.0.0.1 or localhost), or blank",
+        "an `https` origin without a path, or blank",
         "Another sign-in service than the cloud's, for the sandbox",
     ),
 )

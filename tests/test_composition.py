@@ -93,9 +93,6 @@ async def test_sdks_are_quiet() -> None:
     await app.close()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="four retries of 1, 3, 5 and 9 s, each with 3 s of jitter: up to 30 s for a status"
-)
 def test_storage_that_is_away_is_told_within_twenty_seconds() -> None:
     """The waits that the SDK makes between its tries, at most."""
     options = composition.STORAGE_OPTIONS

@@ -10,7 +10,7 @@ What each error means for the dataset is decided here, and nowhere else:
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from shared.directory.collectors.interface import Collector, Progress, SliceContext
@@ -21,6 +21,7 @@ from shared.errors import (
     GraphThrottled,
     GraphUnreachable,
     PageTokenExpired,
+    StaleMessage,
     StorageUnavailable,
 )
 from shared.snapshots.state import Checkpoint, StateStore
@@ -32,6 +33,8 @@ MAX_STALLS = 8
 """Slices in a row without a single page before a dataset is given up: about an hour and a half."""
 FIRST_STALL_SECONDS = 15.0
 LONGEST_STALL_SECONDS = 15 * 60.0
+
+SHOW_SECONDS = 2.0
 
 REASONS = frozenset({"permission", "licence", "throttling", "unreachable", "invalid", "rejected"})
 """The words of the manifest; what has none of its own there was rejected."""
@@ -46,29 +49,40 @@ class SliceOutcome:
 
 
 async def read_slice(
-    collector: Collector, context: SliceContext, *, deadline: float, clock: Callable[[], float]
+    collector: Collector,
+    context: SliceContext,
+    *,
+    deadline: float,
+    clock: Callable[[], float],
+    show: Callable[[int], Awaitable[None]],
 ) -> SliceOutcome:
     """Read until the dataset or the time ends. Moves `context.checkpoint`; the caller stores it.
 
-    `deadline` and `clock` are in seconds of the same monotonic clock. At least one page is tried.
+    `deadline` and `clock` are in seconds of the same monotonic clock. At least one page is tried. `show` is
+    told the rows from time to time.
     """
     checkpoint = context.checkpoint
     pages_before = checkpoint.pages
+    shown_at = clock()
     try:
         progress = Progress.GOES_ON
         while progress is Progress.GOES_ON:
             progress = await collector.step(context)
             if context.rows.full:
                 await _set_aside(context)
-            if clock() >= deadline:
+            now = clock()
+            if now >= deadline:
                 break
+            if now >= shown_at + SHOW_SECONDS:
+                shown_at = now
+                await show(checkpoint.rows)
     except (GraphThrottled, GraphUnreachable) as error:
         await _set_aside(context)
         checkpoint.visited = context.visited.digests()
         return _stalled(collector, checkpoint, error, progressed=checkpoint.pages > pages_before)
     except (PageTokenExpired, DeltaStateLost) as error:
         return _restarted(collector, checkpoint, error)
-    except StorageUnavailable:
+    except (StorageUnavailable, StaleMessage):
         raise
     except EntraConnectorError as error:
         _end_badly(collector, checkpoint, error)

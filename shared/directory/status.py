@@ -53,7 +53,7 @@ async def _describe(run: Run, state: StateStore) -> dict[str, Any]:
 def _progress(checkpoint: Checkpoint) -> dict[str, Any]:
     progress: dict[str, Any] = {
         "status": checkpoint.status,
-        "rows": checkpoint.rows,
+        "rows": max(checkpoint.rows, checkpoint.seen),
         "pages": checkpoint.pages,
         "requests": checkpoint.usage.requests,
         "resource_units": checkpoint.usage.resource_units,

@@ -12,6 +12,7 @@ the last two, the next tick enqueues it.
 """
 
 import asyncio
+import copy
 import logging
 import secrets
 import time
@@ -97,7 +98,10 @@ class DirectorySync:
                 await self._enqueue_pending(run)
                 return run.run_id
             log.warning("run of another version is started anew", extra={"run_id": run.run_id})
-        return await self._start(stored)
+        try:
+            return await self._start(stored)
+        except RunUnderWay as faster:
+            return faster.run_id
 
     async def start(self) -> str:
         """A request: start a run now. Raises `RunUnderWay`."""
@@ -131,26 +135,21 @@ class DirectorySync:
             # Without its state a snapshot cannot be compared with: this run then begins a new history.
             previous_run_id=current if previous else None,
         )
+        # The checkpoints come first: a run that is there has all of them.
+        totals = {"users": users, "groups": groups, "authentication": users, "sign-in": users}
+        for dataset in run.datasets:
+            total = totals.get(dataset) or None
+            checkpoint = Checkpoint(dataset=dataset, as_of=rfc3339(self.now()), total=total)
+            await self.state.save_checkpoint(run.run_id, checkpoint, None)
         if await self.state.save_run(run, stored[1] if stored else None) is None:
             again = await self.state.run()
             raise RunUnderWay(again[0].run_id if again else "unknown")
         log.info(
             "run started",
-            extra={
-                "run_id": run.run_id,
-                "kind": run.kind,
-                "buckets": run.cut.buckets,
-                "sequence": run.sequence,
-            },
+            extra={"run_id": run.run_id, "kind": run.kind, "buckets": run.cut.buckets},
         )
         # What an earlier run left behind is no longer of use to anybody.
         await self.state.sweep(keep_run=run.run_id, keep_published=run.follows)
-        totals = {"users": users, "groups": groups, "authentication": users, "sign-in": users}
-        for dataset in run.datasets:
-            total = totals.get(dataset) or None
-            await self.state.save_checkpoint(
-                run.run_id, Checkpoint(dataset=dataset, as_of=rfc3339(self.now()), total=total), None
-            )
         await self._enqueue_pending(run)
         return run.run_id
 
@@ -256,8 +255,19 @@ class DirectorySync:
             previous_users=before if len(before) == run.cut.buckets else [],
             users=users[0] if users else None,
         )
-        outcome = await read_slice(collector, context, deadline=deadline, clock=self.clock)
+        resumable = copy.deepcopy(checkpoint)
+
+        async def show(rows: int) -> None:
+            """Say how far the slice is. What it would be resumed from stays as it is."""
+            nonlocal etag
+            resumable.seen = rows
+            etag = await self.state.save_checkpoint(run.run_id, resumable, etag)
+            if etag is None:
+                raise StaleMessage(f"another worker reads slice {number} of {dataset}")
+
+        outcome = await read_slice(collector, context, deadline=deadline, clock=self.clock, show=show)
         checkpoint.slice += 1
+        checkpoint.seen = 0
         if await self.state.save_checkpoint(run.run_id, checkpoint, etag) is None:
             raise StaleMessage(f"another worker read slice {number} of {dataset}")
         log.info(

@@ -22,17 +22,18 @@ def time(value: object) -> str | None:
     """RFC 3339 in UTC with at most six fraction digits; None for a date of year 1 and for no date.
 
     Graph sends up to seven digits. Nearly all its times have none, so that form is passed on as it is.
+    Raises ValueError for what is no time.
     """
     if not isinstance(value, str) or not value or value.startswith(YEAR_ONE):
         return None
+    moment = datetime.fromisoformat(value)
     if len(value) == SECONDS_LENGTH and value[-1] == "Z":
         return value
-    return _normalized(value)
+    return _normalized(moment)
 
 
-def _normalized(value: str) -> str:
-    """A time in another form than seconds and Z. Raises ValueError where it is no time."""
-    moment = datetime.fromisoformat(value)
+def _normalized(moment: datetime) -> str:
+    """A time that came in another form than seconds and Z."""
     try:
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError as error:

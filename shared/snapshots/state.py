@@ -78,6 +78,8 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     delta_link: str | None = None
     files: list[RowFile] = []
     rows: int = 0
+    seen: int = 0
+    """Rows at the last look into a slice that is being read: for progress, not for resuming."""
     total: int | None = None
     """How many rows Graph expects, for progress; an estimate."""
     pages: int = 0

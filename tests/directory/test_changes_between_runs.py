@@ -120,10 +120,6 @@ async def test_reason_of_a_removal(account: StorageAccount) -> None:
     assert f"{group}|member|{binned}" in changes_of(restored, "memberships")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the schema of changes demands a reason, which the app leaves out when it does not know it",
-)
 async def test_reason_is_left_out_where_the_recycle_bin_cannot_be_read(account: StorageAccount) -> None:
     tenant = Tenant(Directory())
     user = tenant.directory.add_user({})

@@ -174,9 +174,6 @@ async def test_two_ticks_at_once_are_one_run(account: StorageAccount, first: boo
         assert_equals_tenant(snapshot, tenant.directory)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a tick that loses the race raises RunUnderWay, which the timer logs as an error"
-)
 async def test_tick_that_is_late_is_no_failure(account: StorageAccount) -> None:
     """The run that it wanted is there: an alert on failed timers must stay quiet."""
     async with world(a_tenant(10), account) as w:

@@ -203,10 +203,6 @@ async def test_run_whose_snapshot_was_taken_away_makes_room_for_another(account:
         assert_equals_tenant(await w.snapshot(), tenant.directory)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="`forget` deletes by batch, which Azurite answers with 400 and `delete` does not look at",
-)
 async def test_part_of_the_last_snapshot_that_is_gone_stops_one_run_only(account: StorageAccount) -> None:
     """There is nothing to compare with, so the next run begins a new history, without changes."""
     tenant = Tenant(generate(users=12, seed=51))

@@ -81,9 +81,6 @@ async def test_snapshot_equals_the_tenant(account: StorageAccount) -> None:
     assert f"published/{run_id}.json" in names
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Azurite answers a batch deletion with 400, and `BlobContainer.delete` does not look"
-)
 async def test_published_run_leaves_only_what_the_next_one_needs(account: StorageAccount) -> None:
     async with world(Tenant(generate(users=20, seed=1)), account) as w:
         run_id = await w.run()

@@ -31,12 +31,21 @@ class GroupsCollector(PagedCollector):
     required = True
     delta = True
 
+    def __init__(self) -> None:
+        self._counted: set[str] = set()
+
     @staticmethod
     def streams(run: Run) -> dict[str, Cut]:
         return {"groups": run.group_cut, "edges": run.cut}
 
     def first_request(self, context: SliceContext) -> "RequestInformation":
         return queries.groups_delta(context.graph)
+
+    def count(self, page: Page[Any]) -> int:
+        """A group whose edges go on over pages is counted once, as long as one slice reads them."""
+        new = {group.id for group in page.value} - self._counted
+        self._counted |= new
+        return len(new)
 
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:
         page: Page[Group] = read_page(body, _page, self.dataset, delta=self.delta)

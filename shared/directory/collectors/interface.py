@@ -81,6 +81,10 @@ class PagedCollector(Collector):
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:
         """Read one page and add its rows."""
 
+    def count(self, page: Page[Any]) -> int:
+        """The objects of a page, for progress."""
+        return len(page.value)
+
     async def first_answer(self, context: SliceContext) -> Answer:
         return await self.send(self.first_request(context), context)
 
@@ -97,7 +101,7 @@ class PagedCollector(Collector):
             answer = await self.send(follow(checkpoint.cursor), context)
         page = self.take(answer.body, context)
         checkpoint.pages += 1
-        checkpoint.rows += len(page.value)
+        checkpoint.rows += self.count(page)
         if page.next_link is None:
             if page.delta_link is not None:
                 # The next run begins there, so it must lead to Graph like any other link.

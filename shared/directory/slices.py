@@ -63,7 +63,7 @@ async def read_slice(
     """
     checkpoint = context.checkpoint
     pages_before = checkpoint.pages
-    shown_at = clock()
+    shown_at: float | None = None
     try:
         progress = Progress.GOES_ON
         while progress is Progress.GOES_ON:
@@ -73,7 +73,9 @@ async def read_slice(
             now = clock()
             if now >= deadline:
                 break
-            if now >= shown_at + SHOW_SECONDS:
+            if shown_at is None:
+                shown_at = now
+            elif now >= shown_at + SHOW_SECONDS:
                 shown_at = now
                 await show(checkpoint.rows)
     except (GraphThrottled, GraphUnreachable) as error:

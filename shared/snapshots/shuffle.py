@@ -20,7 +20,7 @@ from isal import isal_zlib
 
 from shared.snapshots.blobs import BlobContainer
 
-FLUSH_BYTES = 24 * 1024 * 1024
+FLUSH_BYTES = 12 * 1024 * 1024
 """Uncompressed rows held in memory before they are set aside."""
 
 COMPRESSION_LEVEL = 0

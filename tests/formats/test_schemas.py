@@ -339,7 +339,6 @@ def test_memberships(relation: Literal["member", "owner"]) -> None:
     "change",
     [
         {"dataset": "users", "operation": "added", "id": "1"},
-        {"dataset": "users", "operation": "removed", "id": "1"},
         {"dataset": "users", "operation": "removed", "id": "1", "reason": "retired"},
         {"dataset": "groups", "operation": "removed", "id": "1", "reason": "deleted"},
         {"dataset": "users", "operation": "removed", "id": USER["id"], "reason": "deleted", "record": USER},
@@ -403,6 +402,8 @@ def test_a_manifest_is_accepted() -> None:
     validate_manifest(MANIFEST)
     first = {key: value for key, value in MANIFEST.items() if key not in ("previous_run_id", "changes")}
     validate_manifest({**first, "sequence": 1, "kind": "full"})
+    begun_anew = {**first, "sequence": 9, "kind": "full"}
+    validate_manifest(begun_anew)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Parts: gzip of one JSON object a line, named by the SHA-256 of what is stored.
 
-The gzip header has no time and no name, so the same lines are the same bytes. ISA-L at level 2 costs an
-eighth of zlib's default for a sixth more bytes, and any gzip reader reads it.
+The gzip header has no time and no name, so the same lines, added in the same turns, are the same bytes.
+ISA-L at level 2 costs an eighth of zlib's default for a sixth more bytes, and any gzip reader reads it.
 """
 
 import hashlib
@@ -35,7 +35,11 @@ class PartRef(msgspec.Struct, frozen=True, gc=False):
 
 
 class PartWriter:
-    """A part in the making. Records go in, in the order of the part; only their compressed form is kept."""
+    """A part in the making. Records go in, in the order of the part; only their compressed form is kept.
+
+    How many are added at a time shows in the bytes, save where each turn but the last is a multiple of
+    `LINES_AT_ONCE`.
+    """
 
     def __init__(self) -> None:
         self._compressor = isal_zlib.compressobj(GZIP_LEVEL, wbits=GZIP_WINDOW)

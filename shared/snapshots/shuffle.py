@@ -146,7 +146,7 @@ class RowWriter:
 
 
 class BucketRows:
-    """The rows of one bucket of one stream, in the order in which they were added."""
+    """The rows of one bucket of one stream; those of a segment in the order in which they were added."""
 
     def __init__(self, segments: int, pieces: list[bytes]) -> None:
         self._segments = segments
@@ -167,7 +167,7 @@ class BucketRows:
         return map(self.segment, range(self._segments))
 
     def all(self) -> bytes:
-        """All rows of the bucket, as one JSON array."""
+        """All rows of the bucket, flush by flush and in each by segment, as one JSON array."""
         return b"[" + b",".join([rows for piece in self._pieces for rows in piece if rows]) + b"]"
 
 

@@ -1,6 +1,6 @@
 """Worlds whose storage can be copied and can fail, and workers that die."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -57,7 +57,7 @@ class FusedContainer(BlobContainer):
         async for name in self._inner.names(prefix):
             yield name
 
-    async def delete(self, paths: list[str]) -> None:
+    async def delete(self, paths: Sequence[str]) -> None:
         self._fuse.burn(f"before the deletion of {len(paths)} blobs")
         await self._inner.delete(paths)
 

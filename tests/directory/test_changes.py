@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.directory.changes import compare, compare_memberships
-from shared.directory.records import Change, Group, Membership, User
+from shared.directory.memberships import Edge, membership
+from shared.directory.records import Change, Group, User
+from shared.snapshots.manifest import ChangeCounts
 
 EARLIER, NOW = "2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z"
 
@@ -32,11 +34,8 @@ def made(drawn: dict[str, tuple[str | None, list[str] | None]], changed_at: str 
     ]
 
 
-def linked(drawn: dict[tuple[str, str, str], str]) -> list[Membership]:
-    return [
-        Membership(group, member, kind, relation)  # type: ignore[arg-type]
-        for (group, relation, member), kind in sorted(drawn.items())
-    ]
+def linked(drawn: dict[tuple[str, str, str], str]) -> list[Edge]:
+    return sorted((*key, kind) for key, kind in drawn.items())
 
 
 def applied[R](before: dict[str, R], changes: list[Change]) -> dict[str, object]:
@@ -80,9 +79,17 @@ def test_changes_of_edges_lead_from_before_to_now(
 ) -> None:
     before, now = linked(then), linked(later)
     changes, counts = compare_memberships(before, now)
-    assert applied({edge.id: edge for edge in before}, changes) == {edge.id: edge for edge in now}
-    assert [change.id for change in changes] == sorted(change.id for change in changes)
-    assert counts.added + counts.updated + counts.removed == len(changes)
+    published = {record.id: record for record in map(membership, before)}
+    assert applied(published, changes) == {record.id: record for record in map(membership, now)}
+    assert [change.id for change in changes] == sorted({change.id for change in changes})
+    assert {change.dataset for change in changes} <= {"memberships"}
+    operations = [change.operation for change in changes]
+    assert (counts.added, counts.updated, counts.removed) == (
+        operations.count("added"),
+        operations.count("updated"),
+        operations.count("removed"),
+    )
+    assert before == linked(then)
 
 
 @given(users)
@@ -118,8 +125,24 @@ def test_removed_group_has_no_reason() -> None:
 
 
 def test_edge_that_changed_its_type_is_updated() -> None:
-    changes, counts = compare_memberships(
-        [Membership("g", "a", "unknown", "member")], [Membership("g", "a", "user", "member")]
-    )
-    assert [(change.operation, change.id) for change in changes] == [("updated", "g|member|a")]
+    changes, counts = compare_memberships([("g", "member", "a", "unknown")], [("g", "member", "a", "user")])
+    assert msgspec.to_builtins(changes) == [
+        {
+            "dataset": "memberships",
+            "operation": "updated",
+            "id": "g|member|a",
+            "record": {"group_id": "g", "member_id": "a", "member_type": "user", "relation": "member"},
+        }
+    ]
     assert (counts.added, counts.updated, counts.removed) == (0, 1, 0)
+
+
+@given(edges)
+def test_edges_that_have_nothing_to_be_compared_with_are_counted(
+    drawn: dict[tuple[str, str, str], str],
+) -> None:
+    """Nobody asks for the changes of a first run; an empty snapshot is one to compare with."""
+    now = linked(drawn)
+    assert compare_memberships(None, now) == ([], ChangeCounts(added=len(now)))
+    assert len(compare_memberships([], now)[0]) == len(now)
+    assert compare_memberships(now, linked(drawn)) == ([], ChangeCounts())

@@ -11,6 +11,7 @@ from shared.errors import EntraConnectorError
 from shared.graph.policy import Usage
 from shared.snapshots.manifest import ChangeCounts, Manifest, read_pointer
 from shared.snapshots.parts import PartRef
+from shared.snapshots.shuffle import Cut
 from shared.snapshots.state import Built, Checkpoint, Published, Run, StateStore
 from tests.snapshots.memory import MemoryContainer
 from tests.validation import validate_manifest, validate_pointer
@@ -33,8 +34,8 @@ def a_run(**fields: object) -> Run:
         status="building",
         stage="groups",
         started_at="2026-11-21T09:00:00Z",
-        buckets=2,
-        group_buckets=1,
+        cut=Cut(2, 4),
+        group_cut=Cut(1, 8),
         datasets=["users", "groups", "authentication"],
         formats=["ocsf"],
     )
@@ -100,6 +101,7 @@ def test_manifest_of_a_first_run() -> None:
     validate_manifest(document)
     assert not {"previous_run_id", "changes"} & document.keys()
     assert document["published_at"] == "2026-11-21T09:30:00Z"
+    assert document["buckets"] == 2
     assert {name: (entry["rows"], len(entry["parts"])) for name, entry in document["datasets"].items()} == {
         "users": (5, 2),
         "groups": (1, 1),
@@ -147,7 +149,14 @@ def test_next_run_gets_the_parts_by_bucket_and_the_delta_links() -> None:
     assert published.parts["groups"] == [part("groups", 6, 1)]
     assert published.hidden == [part("hidden", 9, 1), None]
     assert published.delta_links == {"users": "https://graph/users", "groups": "https://graph/groups"}
-    assert (published.buckets, published.group_buckets) == (2, 1)
+    # How many buckets there were is how many parts there are, empty ones included.
+    assert {dataset: len(parts) for dataset, parts in published.parts.items()} == {
+        "users": 2,
+        "memberships": 2,
+        "ocsf-users": 2,
+        "groups": 1,
+        "ocsf-groups": 1,
+    }
 
 
 async def test_pointer_names_the_manifest_that_is_stored() -> None:

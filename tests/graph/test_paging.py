@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from shared.directory.collectors.users import UsersCollector
 from shared.directory.users import read_users
 from shared.errors import InvalidPage
 from shared.graph.paging import RAW_PAGE, VisitedLinks, decode_objects, read_page
-from shared.snapshots.shuffle import RowWriter
+from shared.snapshots.shuffle import Cut, RowWriter
 from shared.snapshots.state import Checkpoint, Run
 from tests.graph.conftest import ALICE, Line, told
 
@@ -28,7 +29,7 @@ PAGES = r"/delta|/deletedItems"
 
 def context_of(line: Line, collector: PagedCollector) -> SliceContext:
     """A slice of one bucket that never needs storage."""
-    run = cast("Run", SimpleNamespace(buckets=1))  # all that reading a page needs of a run
+    run = cast("Run", SimpleNamespace(cut=Cut(1, 16)))  # all that reading a page needs of a run
     return SliceContext(
         run=run,
         checkpoint=Checkpoint(dataset=collector.dataset, as_of="2026-11-21T09:00:00Z"),
@@ -51,8 +52,8 @@ async def read_chain(line: Line, collector: PagedCollector) -> SliceContext:
 
 
 def user_ids(context: SliceContext) -> set[str]:
-    rows = context.rows.bucket("users", 0)
-    return set(read_users(b"[" + b",".join(map(bytes, rows)) + b"]")[0])
+    _, segments = context.rows.stream("users")
+    return set(read_users(b"[" + b",".join(map(bytes, chain.from_iterable(segments))) + b"]")[0])
 
 
 # --- one page -------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 For what is about the bytes and their order. Whether storage itself behaves so is `test_blobs.py`'s matter.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import count
 
 from shared.errors import StorageUnavailable
@@ -63,7 +63,7 @@ class MemoryContainer(BlobContainer):
             if name.startswith(prefix):
                 yield name
 
-    async def delete(self, paths: list[str]) -> None:
+    async def delete(self, paths: Sequence[str]) -> None:
         for path in paths:
             self.blobs.pop(path, None)
             self._etags.pop(path, None)

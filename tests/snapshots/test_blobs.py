@@ -1,5 +1,6 @@
 """One container of a real store: conditional writes, and a sentence for each way in which it may refuse."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from azure.storage.blob.aio import BlobServiceClient
 
 from sandbox.azurite import StorageAccount
 from shared.errors import StorageUnavailable
-from shared.snapshots.blobs import DELETE_BATCH, BlobContainer
+from shared.snapshots.blobs import DELETED_AT_ONCE, BlobContainer
 
 
 @pytest.fixture
@@ -92,12 +93,18 @@ async def test_names_under_a_prefix(container: BlobContainer) -> None:
     assert [name async for name in container.names("a/")] == ["a/1", "a/2"]
 
 
-async def test_delete_takes_more_than_a_batch_and_what_is_gone(container: BlobContainer) -> None:
-    await container.write("a", b"1")
-    await container.write("b", b"1")
-    await container.delete([f"gone-{number}" for number in range(DELETE_BATCH)] + ["a"])
-    assert [name async for name in container.names("")] == ["b"]
+async def test_delete_takes_any_number_and_what_is_gone(container: BlobContainer) -> None:
+    there = [f"there-{number:02}" for number in range(2 * DELETED_AT_ONCE + 1)]
+    for name in ["stays", *there]:
+        await container.write(name, b"1")
+    gone = [f"gone-{number}" for number in range(DELETED_AT_ONCE)]
+    await container.delete([*gone, *there, *gone])
+    assert [name async for name in container.names("")] == ["stays"]
+    assert await container.read(there[0]) is None
+    await container.delete(there)
+    await container.delete(("gone",))
     await container.delete([])
+    assert [name async for name in container.names("")] == ["stays"]
 
 
 async def test_container_that_is_not_there(service: BlobServiceClient) -> None:
@@ -157,6 +164,32 @@ async def test_refusals_are_explained_without_what_the_sdk_quotes(error: Excepti
         assert sentence in str(raised.value)
         assert "`directory`" in str(raised.value)
         assert "secret" not in str(raised.value)
+
+
+async def test_one_deletion_that_is_refused_is_not_silent() -> None:
+    """The others are deleted, as many at a time as we allow ourselves."""
+    deleted: list[str] = []
+    under_way = most = 0
+
+    class Client:
+        container_name = "directory"
+
+        async def delete_blob(self, path: str) -> None:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0)
+            under_way -= 1
+            if path == "locked":
+                raise refusal(409)
+            deleted.append(path)
+
+    names = [f"{number}" for number in range(3 * DELETED_AT_ONCE)]
+    container = BlobContainer(Client())  # type: ignore[arg-type]
+    with pytest.raises(StorageUnavailable, match="answered 409 when the app tried to delete blobs"):
+        await container.delete([*names, "locked"])
+    assert sorted(deleted) == sorted(names)
+    assert most == DELETED_AT_ONCE
 
 
 async def test_container_that_somebody_creates_meanwhile_is_there() -> None:

@@ -20,7 +20,7 @@ from shared.snapshots.manifest import (
     read_pointer,
 )
 from shared.snapshots.parts import PartRef
-from shared.snapshots.shuffle import RowFile
+from shared.snapshots.shuffle import Cut, RowFile
 from shared.snapshots.state import Built, Checkpoint, Published, Run, StateStore
 from tests.snapshots.memory import MemoryContainer
 from tests.validation import validate_manifest, validate_pointer
@@ -38,8 +38,8 @@ def a_run(run_id: str = "r1", **fields: object) -> Run:
             kind="full",
             status="collecting",
             started_at=AT,
-            buckets=2,
-            group_buckets=1,
+            cut=Cut(2, 4),
+            group_cut=Cut(1, 8),
             datasets=["users", "groups"],
             formats=["ocsf"],
         ),
@@ -117,7 +117,7 @@ async def test_run_is_compare_and_set() -> None:
     assert await state.save_run(a_run(status="failed"), first) is None
     stored = await state.run()
     assert stored is not None
-    assert (stored[0].run_id, stored[0].status, stored[1]) == ("r1", "building", second)
+    assert stored == (a_run(status="building"), second)
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,6 @@ async def test_published_comes_back() -> None:
     state = StateStore(MemoryContainer())
     published = Published(
         run_id="r1",
-        buckets=2,
-        group_buckets=1,
         parts={"users": [PART, None], "groups": [None]},
         hidden=[None, PART],
         delta_links={"users": "https://graph/delta"},

@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from sandbox.azurite import Azurite, StorageAccount
 
 ACCOUNTS = 400
+
+# How long an example takes says more about the machine than about the code.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 SETTINGS_PREFIXES = (
     "ENTRA_",

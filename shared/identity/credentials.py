@@ -323,10 +323,6 @@ def graph_credential(
     **client_options: Any,
 ) -> GraphCredential:
     """The credential that `ENTRA_CREDENTIAL` names. `secrets` may be None for those that need none."""
-    if not settings.authority.startswith("https://"):
-        raise ConfigurationError(
-            ["AZURE_AUTHORITY_HOST must begin with https://: azure-identity takes no other."]
-        )
     match settings.credential:
         case "managed-identity":
             return GraphCredential(_OwnIdentity(own))

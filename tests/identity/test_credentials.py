@@ -203,10 +203,8 @@ def test_a_stored_credential_needs_a_store(kind: str) -> None:
 
 
 def test_an_authority_without_tls_is_a_matter_of_settings() -> None:
-    plain = settings(AZURE_AUTHORITY_HOST="http://127.0.0.1:9000")
-
     with pytest.raises(ConfigurationError, match="AZURE_AUTHORITY_HOST"):
-        graph_credential(plain, None, FakeOwnIdentity())
+        settings(AZURE_AUTHORITY_HOST="http://127.0.0.1:9000")
 
 
 async def test_the_own_identity_is_the_managed_one_in_azure_and_the_cli_elsewhere(

@@ -316,7 +316,7 @@ class DirectorySync:
             checkpoints = await self._checkpoints(run)
             failed = [one.error for one in checkpoints.values() if one.status == "failed" and one.error]
             if failed:
-                await self._fail(run.run_id, " ".join(failed))
+                await self._fail(run.run_id, " ".join(dict.fromkeys(failed)))
                 return
             waiting = [one for one in checkpoints.values() if not one.ended]
             if len(checkpoints) < len(run.datasets) or waiting:
@@ -408,18 +408,19 @@ class DirectorySync:
     # --- ending ---------------------------------------------------------------------------------------
 
     async def _fail(self, run_id: str, error: str) -> None:
-        log.error("run failed: %s", error, extra={"run_id": run_id})
-        await self._end(run_id, "failed", error)
+        if await self._end(run_id, "failed", error):
+            log.error("run failed: %s", error, extra={"run_id": run_id})
 
-    async def _end(self, run_id: str, status: Literal["published", "failed"], error: str | None) -> None:
-        """Store the end of the run, unless it has ended."""
+    async def _end(self, run_id: str, status: Literal["published", "failed"], error: str | None) -> bool:
+        """Store the end of the run, unless it has ended. Returns whether it was this call that ended it."""
         while (stored := await self.state.run()) is not None:
             run, etag = stored
             if run.run_id != run_id or not run.under_way:
-                return
+                return False
             run.status, run.error, run.ended_at = status, error, rfc3339(self.now())
             if await self.state.save_run(run, etag) is not None:
-                return
+                return True
+        return False
 
 
 def _collect_step(run: Run, checkpoint: Checkpoint) -> Step:

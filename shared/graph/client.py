@@ -147,7 +147,11 @@ class GraphClient:
                 await self._credential.renew()
                 continue
             if status not in RETRIED_STATUSES:
-                raise refusal(status, response.content, subject, permission)
+                refused = refusal(status, response.content, subject, permission)
+                if status == 403 and refused.reason == "permission" and hasattr(self._credential, "renew"):
+                    # What is granted now stands in tokens that are issued from now on.
+                    await self._credential.renew()
+                raise refused
             await self._wait_for_another_try(status, headers, attempt, attempts, usage, subject)
 
     async def _wait_for_another_try(

@@ -57,7 +57,10 @@ def decode_objects[T](rows: bytes, decoder: msgspec.json.Decoder[list[T]], subje
 def _reason(error: Exception, body: bytes) -> str:
     """What is wrong, without quoting the body, which may hold personal data."""
     if not isinstance(error, msgspec.ValidationError) and body.lstrip()[:1] == b"<":
-        return "it is HTML, so something between us and Graph answered."
+        return (
+            "it is HTML, so something between the app and Graph answered. "
+            "Let the app reach Graph without a proxy that changes answers."
+        )
     # msgspec quotes types and paths, never values; an invalid enum value would be quoted, we have none.
     return f"{error}."
 

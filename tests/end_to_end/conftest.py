@@ -5,7 +5,9 @@ import gzip
 import json
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +45,31 @@ class Deployment:
     """A tenant, and the app that reads it."""
 
     tenant: Tenant
-    http: httpx.AsyncClient
     account: StorageAccount
     certificates: ServerCertificates
-    host: Child
+    environment: dict[str, str]
+    directory: Path
+    """For the logs of the host."""
+    host: Child = field(init=False)
+    http: httpx.AsyncClient = field(init=False)
+    _starts: Iterator[int] = field(default_factory=count)
+    _running: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def start(self, **changes: str | None) -> None:
+        """Start the app, with changed settings; None takes one away."""
+        changed = {**self.environment, **changes}
+        environment = {name: value for name, value in changed.items() if value is not None}
+        host = host_process(environment, self.directory / f"host{next(self._starts)}.log")
+        self.host = await self._running.enter_async_context(host)
+        url = await self.host.until_ready()
+        http = httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
+        self.http = await self._running.enter_async_context(http)
+
+    async def stop(self) -> None:
+        """Stop the app, whose end and whose log have to be clean."""
+        await self._running.aclose()
+        assert self.host.exit_code == 0
+        assert_clean(self.host.log.read_text())
 
     async def fire_timer(self) -> None:
         answer = await self.http.post("/admin/functions/directory_timer", json={"input": ""})
@@ -56,7 +79,7 @@ class Deployment:
         answer = await self.http.get("/api/directory/status")
         return dict(answer.raise_for_status().json())
 
-    async def until(self, member: str, **expected: str) -> dict[str, Any]:
+    async def until(self, member: str, **expected: str | int) -> dict[str, Any]:
         """Wait until this member of the status is there, with these values in it; return it."""
         status: dict[str, Any] = {}
         try:
@@ -85,21 +108,27 @@ def lines(part: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in gzip.decompress(part).splitlines()]
 
 
-@pytest.fixture
-async def deployment(
-    certificates: ServerCertificates, storage: Iterator[StorageAccount], tmp_path: Path
+@asynccontextmanager
+async def deployed(
+    tenant: Tenant, account: StorageAccount, certificates: ServerCertificates, directory: Path
 ) -> AsyncIterator[Deployment]:
-    """Identity-based storage, the secret in Key Vault, everything over TLS: as it is deployed."""
-    tenant = Tenant(generate(users=60, seed=3))
-    account = next(storage)
+    """Identity-based storage, the secret in Key Vault, everything over TLS; the app is not started yet."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates.certificate, certificates.key)
     async with TenantServer(tenant, context) as server:
         settings = {"SYNC_SCHEDULE": "0 0 0 1 1 *", "PYTHONWARNINGS": WARNINGS}
         environment = app_environment(server.url, account, certificates, settings)
-        async with host_process(environment, tmp_path / "host.log") as host:
-            await host.until_ready()
-            async with httpx.AsyncClient(base_url=host.url, timeout=30, trust_env=False) as http:
-                yield Deployment(tenant, http, account, certificates, host)
-        assert host.exit_code == 0
-        assert_clean(host.log.read_text())
+        deployment = Deployment(tenant, account, certificates, environment, directory)
+        yield deployment
+
+
+@pytest.fixture
+async def deployment(
+    certificates: ServerCertificates, storage: Iterator[StorageAccount], tmp_path: Path
+) -> AsyncIterator[Deployment]:
+    """As it is deployed, and running."""
+    tenant = Tenant(generate(users=60, seed=3))
+    async with deployed(tenant, next(storage), certificates, tmp_path) as made:
+        await made.start()
+        yield made
+        await made.stop()

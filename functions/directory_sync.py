@@ -40,14 +40,14 @@ async def directory_step(message: func.QueueMessage) -> None:
 @directory_sync.route("directory/sync", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 @explained
 async def directory_start(req: func.HttpRequest) -> func.HttpResponse:
-    """Start a run now. 202 with its id; 409 while another is under way."""
+    """Start a run now, a full one if `kind` says so. 202 with its id; 409 while another is under way."""
     try:
         body = json.loads(req.get_body() or b"{}")
     except (ValueError, RecursionError):
         return problem(400, "The body is not JSON", 'Send no body, or {"kind": "full"}.')
     if not isinstance(body, dict) or body.keys() - {"kind"} or body.get("kind", "full") != "full":
         return problem(400, "The body is not understood", 'Send no body, or {"kind": "full"}.')
-    return answer({"run_id": await app().directory.start()}, 202)
+    return answer({"run_id": await app().directory.start(full="kind" in body)}, 202)
 
 
 @directory_sync.function_name("directory_status")

@@ -13,7 +13,9 @@
     │   ├── DeltaStateLost        410, or `syncStateNotFound`: only a full run helps
     │   ├── PageTokenExpired      `Directory_ExpiredPageToken`: this dataset starts anew
     │   └── InvalidPage           an answer that is no page of the dataset
+    ├── RunHeld                   a run would remove much of the directory; it waits to be confirmed
     ├── SnapshotLost              the snapshot that a run builds on was taken away or damaged
+    ├── StateUnreadable           what a run stored of itself cannot be read; the next run begins anew
     ├── RunUnderWay               a run is asked for while another is at work
     └── StaleMessage              a message whose run or slice was superseded; ends quietly
 
@@ -108,8 +110,23 @@ class InvalidPage(GraphError):
     reason = "invalid"
 
 
+class RunHeld(EntraConnectorError):
+    """A run would remove much of the directory. It is not published until that is confirmed.
+
+    `would_remove` counts the objects by dataset.
+    """
+
+    def __init__(self, message: str, would_remove: dict[str, int]) -> None:
+        super().__init__(message)
+        self.would_remove = would_remove
+
+
 class SnapshotLost(EntraConnectorError):
     """The snapshot that a run builds on was taken away or damaged. The next run begins a new history."""
+
+
+class StateUnreadable(EntraConnectorError):
+    """What a run stored of itself cannot be read. The next run begins anew."""
 
 
 class RunUnderWay(EntraConnectorError):

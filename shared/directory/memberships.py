@@ -56,6 +56,11 @@ def in_force(edges: list[Edge]) -> list[Edge]:
     return left
 
 
+def apply_edges(before: Iterable[Edge], received: Iterable[Edge]) -> list[Edge]:
+    """The edges after a round of changes, sorted by member. `received` are in the order of Graph."""
+    return in_force([*before, *received])
+
+
 def as_published(edges: Iterable[Edge]) -> list[Edge]:
     """The edges by group, relation and member, as they are published. `edges` are sorted by member.
 

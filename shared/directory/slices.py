@@ -6,6 +6,7 @@ What each error means for the dataset is decided here, and nowhere else:
                                 number of times without progress
     page token expired          the dataset starts anew, a bounded number of times
     storage unavailable         not the dataset's trouble: the message stays, and the slice is read again
+    state unreadable            not the dataset's trouble either: the run begins anew
     anything else               a required dataset fails; an optional one is unavailable, with the reason
 """
 
@@ -22,6 +23,7 @@ from shared.errors import (
     GraphUnreachable,
     PageTokenExpired,
     StaleMessage,
+    StateUnreadable,
     StorageUnavailable,
 )
 from shared.snapshots.state import Checkpoint, StateStore
@@ -83,8 +85,13 @@ async def read_slice(
         checkpoint.visited = context.visited.digests()
         return _stalled(collector, checkpoint, error, progressed=checkpoint.pages > pages_before)
     except (PageTokenExpired, DeltaStateLost) as error:
+        if isinstance(error, DeltaStateLost) and checkpoint.begin is not None:
+            # Only a full run helps; the engine starts it when it sees this reason.
+            _end_badly(collector, checkpoint, error)
+            checkpoint.reason = DeltaStateLost.reason
+            return SliceOutcome(None)
         return _restarted(collector, checkpoint, error)
-    except (StorageUnavailable, StaleMessage):
+    except (StorageUnavailable, StaleMessage, StateUnreadable):
         raise
     except EntraConnectorError as error:
         _end_badly(collector, checkpoint, error)
@@ -140,7 +147,8 @@ def _restarted(collector: Collector, checkpoint: Checkpoint, error: GraphError) 
     if checkpoint.restarts > MAX_RESTARTS:
         _end_badly(collector, checkpoint, error)
         return SliceOutcome(None)
-    checkpoint.cursor = checkpoint.delta_link = None
+    checkpoint.cursor, checkpoint.delta_link = checkpoint.begin, None
+    checkpoint.minted = None  # it may be what was lost, and the list begins anew anyway
     checkpoint.files = []
     checkpoint.rows = checkpoint.pages = 0
     checkpoint.visited = b""

@@ -25,8 +25,17 @@ async def sync_status(state: StateStore, output: BlobContainer) -> dict[str, Any
             "published_at": pointer[0].published_at,
             "manifest": pointer[0].manifest,
         },
-        "held": {"run_id": run.run_id, "reason": run.error} if run and run.status == "held" else None,
+        "held": _held(run) if run is not None else None,
     }
+
+
+def _held(run: Run) -> dict[str, Any] | None:
+    """The run that the shrink guard holds: the last one, or the one that a full run is confirming."""
+    if run.status == "held":
+        return {"run_id": run.run_id, "reason": run.error}
+    if run.confirms and run.status != "published":
+        return {"run_id": run.confirms, "reason": run.held_reason}
+    return None
 
 
 async def _describe(run: Run, state: StateStore) -> dict[str, Any]:
@@ -41,7 +50,10 @@ async def _describe(run: Run, state: StateStore) -> dict[str, Any]:
         "status": run.status,
         "started_at": run.started_at,
         "datasets": {one[0].dataset: _progress(one[0]) for one in checkpoints if one},
-        "build": {"done": len(members) + len(groups), "of": run.cut.buckets + run.group_cut.buckets},
+        "build": {
+            "done": len(members) + len(groups),
+            "of": len(run.buckets("members")) + len(run.buckets("groups")),
+        },
     }
     if run.ended_at:
         described["ended_at"] = run.ended_at

@@ -18,26 +18,40 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from shared.config import Settings
-from shared.directory.build import Builder, BuildInput, read_labels
+from shared.directory.building import Builder
+from shared.directory.building.builder import label_groups, read_edge_table, read_labels
+from shared.directory.building.inputs import BuildInput
 from shared.directory.collectors import COLLECTORS
 from shared.directory.collectors.authentication import BY_USER
 from shared.directory.collectors.interface import SliceContext
 from shared.directory.publish import compose, publish
+from shared.directory.shrink import would_shrink
 from shared.directory.slices import read_slice
 from shared.directory.steps import Step, StepQueue
 from shared.directory.values import rfc3339
-from shared.errors import EntraConnectorError, RunUnderWay, SnapshotLost, StaleMessage, StorageUnavailable
+from shared.errors import (
+    DeltaStateLost,
+    EntraConnectorError,
+    RunHeld,
+    RunUnderWay,
+    SnapshotLost,
+    StaleMessage,
+    StateUnreadable,
+    StorageUnavailable,
+)
 from shared.graph import queries
 from shared.graph.paging import VisitedLinks
 from shared.graph.policy import Usage
 from shared.snapshots.blobs import BlobContainer
-from shared.snapshots.manifest import read_pointer
+from shared.snapshots.manifest import Manifest, read_pointer
+from shared.snapshots.retention import sweep_published
 from shared.snapshots.shuffle import POSITIONS, Cut, RowWriter
 from shared.snapshots.state import (
+    RECORD_VERSION,
     STATE_VERSION,
     Built,
     Checkpoint,
@@ -62,7 +76,13 @@ UNKNOWN_SIZE_BUCKETS = 8
 LAST_ATTEMPT = 5
 """`maxDequeueCount` of host.json: after this delivery a message would be poison."""
 
-INTERNAL_DATASETS = ("deleted-users",)
+INTERNAL_DATASETS = ("deleted-users", "users-reported", "groups-reported")
+"""What a full run after the first reads besides: why users are gone, and what the deltas would have told."""
+
+REPORTED = "-reported"
+
+REFRESH_EVERY = {"authentication": timedelta(hours=6), "sign-in": timedelta(hours=24)}
+"""Neither is part of a delta, so incremental runs read them again only this often."""
 
 
 def utc_now() -> datetime:
@@ -93,53 +113,91 @@ class DirectorySync:
         stored = await self.state.run()
         if stored is not None and stored[0].under_way:
             run = stored[0]
-            if run.state_version == STATE_VERSION:
-                log.info("run healed", extra={"run_id": run.run_id, "status": run.status})
-                await self._enqueue_pending(run)
-                return run.run_id
-            log.warning("run of another version is started anew", extra={"run_id": run.run_id})
+            if run.state_version != STATE_VERSION:
+                log.warning("run of another version is started anew", extra={"run_id": run.run_id})
+            else:
+                try:
+                    await self._enqueue_pending(run)
+                except StateUnreadable as lost:
+                    if not await self._fail(run.run_id, str(lost)):
+                        return run.run_id  # it has just ended
+                    stored = await self.state.run()
+                else:
+                    log.info("run healed", extra={"run_id": run.run_id, "status": run.status})
+                    return run.run_id
+        held = stored[0] if stored is not None and stored[0].status == "held" else None
+        if stored is not None and held is not None and held.run_id == self.settings.accept_shrink:
+            return await self._release(*stored)
         try:
-            return await self._start(stored)
+            return await self._start(stored, full=held is not None)
         except RunUnderWay as faster:
             return faster.run_id
 
-    async def start(self) -> str:
-        """A request: start a run now. Raises `RunUnderWay`."""
+    async def _release(self, run: Run, etag: str) -> str:
+        """Go on with a held run that was accepted."""
+        run.status, run.error, run.ended_at = "building", None, None
+        if await self.state.save_run(run, etag) is not None:
+            log.info("held run accepted", extra={"run_id": run.run_id})
+            await self._enqueue_pending(run)
+        return run.run_id
+
+    async def start(self, *, full: bool = False) -> str:
+        """A request: start a run now, with `full` one that reads everything. Raises `RunUnderWay`."""
         stored = await self.state.run()
         if stored is not None and stored[0].under_way and stored[0].state_version == STATE_VERSION:
             raise RunUnderWay(stored[0].run_id)
-        return await self._start(stored)
+        return await self._start(stored, full=full)
 
-    async def _start(self, stored: tuple[Run, str] | None) -> str:
+    async def _start(self, stored: tuple[Run, str] | None, *, full: bool = False) -> str:
         await self.output.ensure()
         await self.state.container.ensure()
         pointer = await read_pointer(self.output)
         current = pointer[0].run_id if pointer else None
         previous = await self.state.published(current) if current else None
-        users, groups = await self._sizes(previous)
         started = self.now()
-        datasets: list[str] = [name for name in self.settings.datasets if name in COLLECTORS]
-        if previous is not None:
-            datasets += INTERNAL_DATASETS
+        wanted: list[str] = [name for name in self.settings.datasets if name in COLLECTORS]
+        kind: Literal["full", "incremental"] = "full"
+        if previous is not None and not full and self._may_be_incremental(previous, wanted, started):
+            kind = "incremental"
+        totals: dict[str, int] = {}
+        if kind == "incremental" and previous is not None:
+            cut, group_cut = previous.cut, previous.group_cut
+            datasets = [name for name in wanted if self._is_due(name, previous, started)]
+        else:
+            users, groups = await self._sizes(previous)
+            totals = {"users": users, "groups": groups, "authentication": users, "sign-in": users}
+            cut, group_cut = self._cut(max(users, groups)), self._cut(groups)
+            datasets = [*wanted, *(INTERNAL_DATASETS if previous is not None else ())]
         run = Run(
             run_id=f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
             sequence=pointer[0].sequence + 1 if pointer else 1,
-            kind="full",
+            kind=kind,
             status="collecting",
             started_at=rfc3339(started),
-            cut=self._cut(max(users, groups)),
-            group_cut=self._cut(groups),
+            cut=cut,
+            group_cut=group_cut,
             datasets=datasets,
+            wanted=wanted,
             formats=list(self.settings.formats),
             follows=current,
             # Without its state a snapshot cannot be compared with: this run then begins a new history.
             previous_run_id=current if previous else None,
         )
+        if stored is not None and kind == "full" and (held := _held_by(stored[0])) is not None:
+            run.confirms, run.held_reason = held
+            run.would_remove = stored[0].would_remove
         # The checkpoints come first: a run that is there has all of them.
-        totals = {"users": users, "groups": groups, "authentication": users, "sign-in": users}
         for dataset in run.datasets:
-            total = totals.get(dataset) or None
-            checkpoint = Checkpoint(dataset=dataset, as_of=rfc3339(self.now()), total=total)
+            link = None
+            if previous is not None and (kind == "incremental" or dataset.endswith(REPORTED)):
+                link = previous.delta_links.get(dataset.removesuffix(REPORTED))
+            checkpoint = Checkpoint(
+                dataset=dataset,
+                as_of=rfc3339(self.now()),
+                total=totals.get(dataset) or None,
+                begin=link,
+                cursor=link,
+            )
             await self.state.save_checkpoint(run.run_id, checkpoint, None)
         if await self.state.save_run(run, stored[1] if stored else None) is None:
             again = await self.state.run()
@@ -152,6 +210,26 @@ class DirectorySync:
         await self.state.sweep(keep_run=run.run_id, keep_published=run.follows)
         await self._enqueue_pending(run)
         return run.run_id
+
+    def _may_be_incremental(self, previous: Published, wanted: list[str], now: datetime) -> bool:
+        """Whether the last snapshot can be carried on by what changed since."""
+        last_full = datetime.fromisoformat(previous.full_run_at)
+        return (
+            previous.record_version == RECORD_VERSION
+            and previous.formats == list(self.settings.formats)
+            and previous.datasets == wanted
+            and previous.delta_links.keys() >= {"users", "groups"}
+            and now - last_full < self.settings.full_every
+        )
+
+    def _is_due(self, dataset: str, previous: Published, now: datetime) -> bool:
+        """Whether an incremental run reads this dataset again."""
+        known = previous.optional.get(dataset)
+        if dataset not in REFRESH_EVERY or known is None or known.status != "complete":
+            return True
+        if known.mode == BY_USER:
+            return True  # a budget of users, every time
+        return now - datetime.fromisoformat(known.as_of) >= REFRESH_EVERY[dataset]
 
     def _cut(self, rows: int) -> Cut:
         """How to cut this many objects."""
@@ -180,7 +258,7 @@ class DirectorySync:
             except (EntraConnectorError, ValueError) as error:
                 log.info("size unknown", extra={"dataset": dataset, "why": str(error)})
             if counted is None and previous is not None:
-                counted = sum(part.rows for part in previous.parts.get(dataset, []) if part)
+                counted = sum(part.ref.rows for part in previous.parts.get(dataset, []) if part)
             sizes.append(UNKNOWN_SIZE_BUCKETS * self.bucket_rows if counted is None else counted)
         return sizes[0], sizes[1]
 
@@ -193,7 +271,12 @@ class DirectorySync:
         the message again; at its last delivery it fails the run instead, whose next start begins anew.
         """
         stored = await self.state.run()
-        if stored is None or stored[0].run_id != step.run_id or not stored[0].under_way:
+        if (
+            stored is None
+            or stored[0].run_id != step.run_id
+            or not stored[0].under_way
+            or stored[0].state_version != STATE_VERSION
+        ):
             log.info("stale message", extra={"run_id": step.run_id, "action": step.action})
             return
         run = stored[0]
@@ -206,6 +289,9 @@ class DirectorySync:
                 await self._advance(run)
         except StaleMessage as stale:
             log.info("stale message", extra={"run_id": run.run_id, "action": step.action, "why": str(stale)})
+        except RunHeld as held:
+            log.error("run held: %s", held, extra={"run_id": run.run_id})
+            await self._end(run.run_id, "held", str(held), held.would_remove)
         except SnapshotLost as lost:
             if run.previous_run_id:
                 await self.state.forget(run.previous_run_id)
@@ -236,13 +322,15 @@ class DirectorySync:
             return
         if checkpoint.slice != number:
             raise StaleMessage(f"slice {number} of {dataset} was read already")
-        users = await self.state.checkpoint(run.run_id, "users") if checkpoint.mode == BY_USER else None
-        if users is not None and not users[0].ended:
-            raise StaleMessage(f"{dataset} waits for the users")  # their end enqueues it
-
         collector = COLLECTORS[dataset]()
+        awaited = {
+            name: await self.state.checkpoint(run.run_id, name) for name in collector.waits_for(checkpoint)
+        }
+        if any(one is None or not one[0].ended for one in awaited.values()):
+            raise StaleMessage(f"{dataset} waits for {', '.join(awaited)}")  # their end enqueues it
+        users = awaited.get("users")
         deadline = self.clock() + self.settings.slice_seconds
-        previous = await self.state.published(run.previous_run_id) if run.previous_run_id else None
+        previous = await self._previous(run)
         before = previous.parts["users"] if previous else []
         context = SliceContext(
             run=run,
@@ -299,36 +387,50 @@ class DirectorySync:
         async with self._builder_turn:
             if self._builder is None or self._builder.run_id != run.run_id:
                 checkpoints = await self._checkpoints(run)
-                shared = BuildInput(
-                    run=run,
-                    checkpoints=checkpoints,
-                    previous=await self.state.published(run.previous_run_id) if run.previous_run_id else None,
-                    labels=await read_labels(self.state.container, run, checkpoints["groups"]),
-                    tenant_id=self.settings.tenant_id,
-                    cloud=self.settings.cloud,
+                previous = await self._previous(run)
+                container = self.state.container
+                before = {}
+                if run.kind == "incremental" and previous is not None:
+                    before = await read_labels(container, previous)
+                groups = await label_groups(container, run, checkpoints["groups"], before)
+                self._builder = Builder(
+                    BuildInput(
+                        run=run,
+                        checkpoints=checkpoints,
+                        previous=previous,
+                        labels=groups.labels,
+                        retold=groups.retold,
+                        tenant_id=self.settings.tenant_id,
+                        cloud=self.settings.cloud,
+                        state=container,
+                        output=self.output,
+                    )
                 )
-                self._builder = Builder(shared, self.state.container, self.output)
             return self._builder
 
     async def _advance(self, run: Run) -> None:
         """Whatever is due after a step ended. Each of its callers may be the last; all may call it."""
         if run.status == "collecting":
             checkpoints = await self._checkpoints(run)
-            failed = [one.error for one in checkpoints.values() if one.status == "failed" and one.error]
+            failed = [one for one in checkpoints.values() if one.status == "failed"]
+            if any(one.reason == DeltaStateLost.reason for one in failed):
+                await self._begin_anew(run)
+                return
             if failed:
-                await self._fail(run.run_id, " ".join(dict.fromkeys(failed)))
+                errors = dict.fromkeys(one.error for one in failed if one.error)
+                await self._fail(run.run_id, " ".join(errors))
                 return
             waiting = [one for one in checkpoints.values() if not one.ended]
-            if len(checkpoints) < len(run.datasets) or waiting:
-                if checkpoints["users"].ended:
-                    for one in waiting:
-                        if one.mode == BY_USER:
-                            await self.queue.send(_collect_step(run, one))
+            if waiting:
+                for one in waiting:
+                    awaited = COLLECTORS[one.dataset]().waits_for(one)
+                    if awaited and all(checkpoints[name].ended for name in awaited):
+                        await self.queue.send(_collect_step(run, one))
                 return
             await self._move(run, status="building", stage="members")
             return
         built = await self.state.built_buckets(run.run_id, run.stage)
-        if len(built) < (run.cut.buckets if run.stage == "members" else run.group_cut.buckets):
+        if built < set(run.buckets(run.stage)):
             return
         if run.stage == "members":
             await self._move(run, status="building", stage="groups")
@@ -342,25 +444,80 @@ class DirectorySync:
             return
         current, etag = stored
         if (current.status, current.stage) == (run.status, run.stage):
+            if current.kind == "incremental":
+                await self._plan(current, stage)
             current.status, current.stage = status, stage
             if await self.state.save_run(current, etag) is None:
                 return  # somebody was faster, and enqueues
             log.info("run builds", extra={"run_id": run.run_id, "stage": stage})
             await self._enqueue_pending(current)
 
-    async def _publish(self, run: Run) -> None:
-        members = [await self._built(run, "members", bucket) for bucket in range(run.cut.buckets)]
-        groups = [await self._built(run, "groups", bucket) for bucket in range(run.group_cut.buckets)]
+    async def _plan(self, run: Run, stage: Stage) -> None:
+        """Find the buckets that an incremental run has to build in this stage."""
+        previous = await self._previous(run)
+        assert previous is not None
         checkpoints = await self._checkpoints(run)
+        streams = {
+            stream for one in checkpoints.values() if one.status == "complete" for stream in _filled(one)
+        }
+        if stage == "members":
+            before = await read_labels(self.state.container, previous)
+            groups = await label_groups(self.state.container, run, checkpoints["groups"], before)
+            run.relabelled = sorted(await self._buckets_with(groups.changed, run, previous))
+            touched = {bucket for stream, bucket in streams if stream in ("users", "edges", "authentication")}
+            shared = await self._builder_of(run)
+            touched |= set(range(run.cut.buckets) if shared.replaces else run.relabelled)
+            run.touched = {"members": sorted(touched), "groups": []}
+        else:
+            assert run.touched is not None
+            touched = {bucket for stream, bucket in streams if stream == "groups"}
+            for bucket in run.touched["members"]:
+                counts = (await self._built(run, "members", bucket)).counts
+                if counts is not None:
+                    touched |= {number for number, size in enumerate(counts.streams["counts"]) if size}
+            run.touched["groups"] = sorted(touched)
+
+    async def _buckets_with(self, groups: set[str], run: Run, previous: Published) -> set[int]:
+        """Members' buckets that have an edge of one of these groups, or to it."""
+        buckets = {run.cut.bucket_of(group_id) for group_id in groups}
+        by_bucket: dict[int, list[str]] = {}
+        for group_id in groups:
+            by_bucket.setdefault(run.group_cut.bucket_of(group_id), []).append(group_id)
+        for number, ids in by_bucket.items():
+            table = await read_edge_table(self.state.container, previous, number)
+            buckets |= {int(bucket) for group_id in ids for bucket in table.get(group_id, ())}
+        return buckets
+
+    async def _begin_anew(self, run: Run) -> None:
+        """Graph no longer knows where we were: end this run and start a full one at once."""
+        error = "Graph has forgotten the delta link, so a full run follows."
+        log.warning(error, extra={"run_id": run.run_id})
+        await self._end(run.run_id, "failed", error)
+        stored = await self.state.run()
+        if stored is not None and stored[0].run_id == run.run_id:
+            try:
+                await self._start(stored, full=True)
+            except RunUnderWay:
+                return
+
+    async def _publish(self, run: Run) -> None:
+        members = {number: await self._built(run, "members", number) for number in run.buckets("members")}
+        groups = {number: await self._built(run, "groups", number) for number in run.buckets("groups")}
+        checkpoints = await self._checkpoints(run)
+        builder = await self._builder_of(run)
         manifest, published = compose(
             run,
             checkpoints,
             members,
             groups,
+            await self._previous(run),
+            labels=await self.state.keep(builder.labels),
             tenant_id=self.settings.tenant_id,
             now=self.now(),
         )
+        await self._hold_if_it_shrinks(run, manifest)
         manifest = await publish(manifest, published, self.state, self.output, follows=run.follows)
+        await self._retain()
         await self._end(run.run_id, "published", None)
         self._builder = None
         log.info(
@@ -372,10 +529,31 @@ class DirectorySync:
                 "requests": manifest.graph.requests,
                 "resource_units": manifest.graph.resource_units,
                 "throttled": manifest.graph.throttled,
+                "drift": manifest.drift,
                 **{name.replace("-", "_"): entry.rows for name, entry in manifest.datasets.items()},
             },
         )
         await self.state.sweep(keep_run=None, keep_published=run.run_id)
+
+    async def _hold_if_it_shrinks(self, run: Run, manifest: Manifest) -> None:
+        """Raise `RunHeld` for a run that would remove too much and that nobody has confirmed."""
+        percent = self.settings.max_removal_percent
+        much = would_shrink(manifest, await self._previous(run), percent, run.would_remove)
+        accepted = self.settings.accept_shrink
+        if much is None or (accepted is not None and accepted in (run.run_id, run.confirms)):
+            return
+        assert manifest.changes is not None
+        raise RunHeld(
+            f"Run {run.run_id} would remove {much}, so it is held. If that is what happened, set "
+            f"SYNC_ACCEPT_SHRINK={run.run_id}; else the next run reads everything and decides.",
+            {dataset: counts.removed for dataset, counts in manifest.changes.datasets.items()},
+        )
+
+    async def _retain(self) -> None:
+        """Sweep what no kept run needs, while this run is still under way and no other one builds."""
+        removed = await sweep_published(self.output, self.settings.keep_runs, self.now())
+        if removed:
+            log.info("old runs swept", extra={"blobs": removed})
 
     async def _built(self, run: Run, stage: Stage, bucket: int) -> Built:
         built = await self.state.built(run.run_id, stage, bucket)
@@ -383,8 +561,23 @@ class DirectorySync:
             raise StaleMessage(f"run {run.run_id} was swept")
         return built
 
+    async def _previous(self, run: Run) -> Published | None:
+        """The snapshot that the run is compared with. Raises `SnapshotLost` if it is there no longer."""
+        if run.previous_run_id is None:
+            return None
+        previous = await self.state.published(run.previous_run_id)
+        if previous is None:
+            raise SnapshotLost(
+                f"What is known of run {run.previous_run_id} was taken away. "
+                "The next run begins a new history."
+            )
+        return previous
+
     async def _checkpoints(self, run: Run) -> dict[str, Checkpoint]:
         stored = await asyncio.gather(*(self.state.checkpoint(run.run_id, name) for name in run.datasets))
+        if not all(stored):
+            # A run that is under way has all of them. One that has just ended does not mind.
+            raise StateUnreadable(f"What run {run.run_id} has read was taken away. The next run begins anew.")
         return {one[0].dataset: one[0] for one in stored if one}
 
     async def _enqueue_pending(self, run: Run) -> None:
@@ -397,9 +590,8 @@ class DirectorySync:
             if not pending:
                 await self.queue.send(Step(run.run_id, "publish"))
             return
-        count = run.cut.buckets if run.stage == "members" else run.group_cut.buckets
         built = await self.state.built_buckets(run.run_id, run.stage)
-        missing = sorted(set(range(count)) - built)
+        missing = [bucket for bucket in run.buckets(run.stage) if bucket not in built]
         for bucket in missing:
             await self.queue.send(Step(run.run_id, "build", stage=run.stage, bucket=bucket))
         if not missing:
@@ -407,17 +599,27 @@ class DirectorySync:
 
     # --- ending ---------------------------------------------------------------------------------------
 
-    async def _fail(self, run_id: str, error: str) -> None:
-        if await self._end(run_id, "failed", error):
+    async def _fail(self, run_id: str, error: str) -> bool:
+        """End the run as failed. False if it has ended already."""
+        ended = await self._end(run_id, "failed", error)
+        if ended:
             log.error("run failed: %s", error, extra={"run_id": run_id})
+        return ended
 
-    async def _end(self, run_id: str, status: Literal["published", "failed"], error: str | None) -> bool:
-        """Store the end of the run, unless it has ended. Returns whether it was this call that ended it."""
+    async def _end(
+        self,
+        run_id: str,
+        status: Literal["published", "failed", "held"],
+        error: str | None,
+        would_remove: dict[str, int] | None = None,
+    ) -> bool:
+        """Store the end of the run. False if it has ended already."""
         while (stored := await self.state.run()) is not None:
             run, etag = stored
             if run.run_id != run_id or not run.under_way:
                 return False
             run.status, run.error, run.ended_at = status, error, rfc3339(self.now())
+            run.would_remove = would_remove or run.would_remove
             if await self.state.save_run(run, etag) is not None:
                 return True
         return False
@@ -425,6 +627,26 @@ class DirectorySync:
 
 def _collect_step(run: Run, checkpoint: Checkpoint) -> Step:
     return Step(run.run_id, "collect", dataset=checkpoint.dataset, slice=checkpoint.slice)
+
+
+def _held_by(last: Run) -> tuple[str, str | None] | None:
+    """The held run that the next full run has to confirm, and why it is held."""
+    if last.status == "held":
+        return last.run_id, last.error
+    if last.confirms is not None and last.status != "published":
+        return last.confirms, last.held_reason
+    return None
+
+
+def _filled(checkpoint: Checkpoint) -> set[tuple[str, int]]:
+    """The streams and buckets in which a dataset has rows."""
+    return {
+        (stream, bucket)
+        for file in checkpoint.files
+        for stream, sizes in file.streams.items()
+        for bucket, size in enumerate(sizes)
+        if size
+    }
 
 
 def _describe(step: Step) -> str:

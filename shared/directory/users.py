@@ -1,12 +1,13 @@
 """From Graph's user to the record, and from the rows of a bucket to the users that are alive."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import msgspec
 
 from shared.directory import records, values
 from shared.directory.values import time
+from shared.errors import InvalidPage
 from shared.graph import objects
 from shared.graph.paging import decode_objects
 
@@ -47,15 +48,110 @@ def merge_documents(documents: Iterable[dict[str, Any]], lists: tuple[str, ...] 
     return list(merged.values())
 
 
-def manager_of(references: list[objects.Reference] | None) -> str | None:
-    """The manager that `manager@delta` leaves in place: the last one that was set and not removed."""
-    manager = None
+def manager_of(references: list[objects.Reference] | None, manager: str | None = None) -> str | None:
+    """The manager that `manager@delta` leaves in place, beginning with `manager`: the last one that was set
+    and not removed."""
     for reference in references or ():
         if reference.removed is None:
             manager = reference.id
         elif reference.id == manager:
             manager = None
     return manager
+
+
+def _manager(user: objects.User) -> str | None:
+    listed = user.manager.id if user.manager is not None else None
+    return manager_of(user.manager_changes, listed) if user.manager_changes else listed
+
+
+FIELDS = {
+    "userPrincipalName": "user_principal_name",
+    "displayName": "display_name",
+    "givenName": "given_name",
+    "surname": "surname",
+    "mail": "mail",
+    "otherMails": "other_mails",
+    "proxyAddresses": "proxy_addresses",
+    "userType": "user_type",
+    "accountEnabled": "account_enabled",
+    "createdDateTime": "created_at",
+    "lastPasswordChangeDateTime": "last_password_change_at",
+    "employeeId": "employee_id",
+    "employeeType": "employee_type",
+    "employeeHireDate": "employee_hire_date",
+    "employeeLeaveDateTime": "employee_leave_at",
+    "jobTitle": "job_title",
+    "department": "department",
+    "companyName": "company_name",
+    "employeeOrgData": "cost_center",
+    "officeLocation": "office_location",
+    "city": "city",
+    "state": "state",
+    "postalCode": "postal_code",
+    "country": "country",
+    "usageLocation": "usage_location",
+    "mobilePhone": "mobile_phone",
+    "businessPhones": "business_phones",
+    "securityIdentifier": "security_identifier",
+}
+"""The field of the record that each property fills."""
+
+ON_PREMISES_FIELDS = {
+    "onPremisesSyncEnabled": "sync_enabled",
+    "onPremisesSamAccountName": "sam_account_name",
+    "onPremisesSecurityIdentifier": "security_identifier",
+    "onPremisesDistinguishedName": "distinguished_name",
+    "onPremisesDomainName": "domain_name",
+    "onPremisesLastSyncDateTime": "last_sync_at",
+}
+
+
+def read_changes(rows: bytes) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """What changed of users, by id, and the reason of each tombstone: from the rows of an incremental run."""
+    changed, removed = {}, {}
+    documents = decode_objects(rows, _documents, "users")
+    for document in merge_documents(documents, ("manager@delta",)):
+        object_id = document["id"]
+        if (tombstone := document.get("@removed")) is not None:
+            removed[object_id] = msgspec.convert(tombstone, objects.Removed).reason
+        else:
+            changed[object_id] = document
+    return changed, removed
+
+
+def apply_user(document: dict[str, Any], known: records.User | None) -> records.User:
+    """The record after a change. What Graph left out stays as it is known; null takes a value away.
+
+    Raises `InvalidPage` if a value is of another type, ValueError if a time is none.
+    """
+    try:
+        user = msgspec.convert(document, objects.User)
+    except msgspec.ValidationError as error:
+        raise InvalidPage(f"users: an object cannot be read: {error}.") from None
+    record = user_record(user)
+    if known is None:
+        return record
+    for name, field in FIELDS.items():
+        if name not in document:
+            setattr(record, field, getattr(known, field))
+    record.on_premises = merge_on_premises(document.keys(), record.on_premises, known.on_premises)
+    record.manager_id = manager_of(user.manager_changes, known.manager_id)
+    record.groups, record.owned_groups = known.groups, known.owned_groups
+    record.authentication, record.sign_in = known.authentication, known.sign_in
+    return record
+
+
+def merge_on_premises(
+    given: Container[str], now: records.OnPremises | None, known: records.OnPremises | None
+) -> records.OnPremises | None:
+    """What Active Directory knows, where Graph gave only some of its properties."""
+    if known is None:
+        return now
+    merged = records.OnPremises()
+    for name, field in ON_PREMISES_FIELDS.items():
+        source = now if name in given else known
+        setattr(merged, field, getattr(source, field) if source is not None else None)
+    return merged if merged != records.OnPremises() else None
 
 
 def user_record(user: objects.User) -> records.User:
@@ -90,7 +186,7 @@ def user_record(user: objects.User) -> records.User:
         user.usage_location or None,
         user.mobile_phone or None,
         user.business_phones,
-        manager_of(user.manager) if user.manager else None,
+        _manager(user),
         on_premises(
             user.on_premises_sync_enabled,
             user.on_premises_sam_account_name,

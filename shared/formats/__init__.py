@@ -25,3 +25,11 @@ def formats_named(names: Iterable[str], context: RenderContext) -> list[Format]:
             ]
         )
     return [FORMATS[name](context) for name in names]
+
+
+def rendered_datasets(names: Iterable[str], stage: str) -> list[str]:
+    """The datasets that these formats fill: of users (`members`) or of groups (`groups`)."""
+    datasets = [
+        FORMATS[name].users_dataset if stage == "members" else FORMATS[name].groups_dataset for name in names
+    ]
+    return [dataset for dataset in datasets if dataset]

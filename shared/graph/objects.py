@@ -80,7 +80,10 @@ class User(msgspec.Struct, rename="camel", gc=False):
     on_premises_domain_name: str | None = None
     on_premises_last_sync_date_time: str | None = None
     security_identifier: str | None = None
-    manager: list[Reference] | None = msgspec.field(default=None, name="manager@delta")
+    manager: ObjectId | None = None
+    """In a list, by `$expand`."""
+    manager_changes: list[Reference] | None = msgspec.field(default=None, name="manager@delta")
+    """In a delta."""
     removed: Removed | None = msgspec.field(default=None, name="@removed")
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import StorageUnavailable
+from shared.errors import StateUnreadable, StorageUnavailable
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
@@ -52,9 +52,21 @@ class BlobContainer:
                 return None
 
     async def read_range(self, path: str, offset: int, length: int) -> bytes:
+        """Some bytes of a blob that a run has set aside. Raises `StateUnreadable` if it is gone."""
+        from azure.core.exceptions import ResourceNotFoundError
+
         async with self._explained(f"read {path}"):
-            download = await self._client.download_blob(path, offset=offset, length=length, max_concurrency=1)
-            return bytes(await download.readall())
+            try:
+                download = await self._client.download_blob(
+                    path, offset=offset, length=length, max_concurrency=1
+                )
+                return bytes(await download.readall())
+            except ResourceNotFoundError as error:
+                if getattr(error, "error_code", None) != "BlobNotFound":
+                    raise
+                raise StateUnreadable(
+                    f"{path} is gone from container `{self.name}`. The next run begins anew."
+                ) from None
 
     async def write(
         self,

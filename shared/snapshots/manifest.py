@@ -73,6 +73,8 @@ class Manifest(msgspec.Struct, kw_only=True, omit_defaults=True):
     buckets: int
     datasets: dict[str, DatasetEntry]
     changes: Changes | None = None
+    drift: dict[str, int] | None = None
+    """Full runs: by dataset, what the deltas since the last full run had missed."""
     graph: GraphUsage
 
 

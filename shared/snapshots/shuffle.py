@@ -26,9 +26,9 @@ FLUSH_BYTES = 12 * 1024 * 1024
 COMPRESSION_LEVEL = 0
 """Rows live for minutes. ISA-L's fastest level still shrinks them to a seventh."""
 
-DIGITS = 3
-POSITIONS = 4_096
-"""Ids are told apart by their first three hex digits: the most segments that a directory can have."""
+DIGITS = 4
+POSITIONS = 65_536
+"""Ids are told apart by their first four hex digits: the most segments that a directory can have."""
 
 
 class SegmentTable(dict[str, int]):
@@ -158,6 +158,13 @@ class BucketRows:
                 rows.append(piece[offset : offset + length])
                 offset += length
             self._pieces.append(rows)
+
+    def has(self, number: int) -> bool:
+        """Whether a segment has rows."""
+        return any(rows[number] for rows in self._pieces)
+
+    def any(self) -> bool:
+        return bool(self._pieces)
 
     def segment(self, number: int) -> bytes:
         """The rows of one segment (0 is the bucket's first), as one JSON array."""

@@ -7,29 +7,40 @@ All of it lies in container `sync-state`, which consumers never read:
     runs/<run_id>/collected/…          rows set aside for the build
     runs/<run_id>/built/<stage>-<n>    what a bucket came to
     published/<run_id>.json            what the next run needs of this one: bucket → part, delta links
+    kept/<sha256>                      what several published runs may share: hidden edges, counts, names
 
 The delta links lie in `published/`, written before the pointer: the one write that makes a snapshot current
 commits them as well, and a crash between the two leaves the old pair in place.
 """
 
+import hashlib
 from typing import Literal
 
 import msgspec
 
+from shared.errors import StateUnreadable
 from shared.graph.policy import Usage
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.manifest import ChangeCounts
-from shared.snapshots.parts import PartRef
+from shared.snapshots.parts import PartRef, StoredPart
 from shared.snapshots.shuffle import Cut, RowFile
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Raised when a checkpoint of an older version must not be continued; such a run starts anew."""
 
+RECORD_VERSION = 1
+"""Raised when a record of the same object would look different: a full run then begins."""
+
 RUN = "run.json"
+KEPT = "kept"
 
 type RunStatus = Literal["collecting", "building", "published", "failed", "held"]
 type Stage = Literal["members", "groups"]
 type ReadStatus = Literal["reading", "complete", "failed", "unavailable"]
+
+
+class _Versioned(msgspec.Struct):
+    state_version: int = 0
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -49,6 +60,13 @@ class Run(msgspec.Struct, kw_only=True):
     group_cut: Cut
     datasets: list[str]
     """The datasets that this run reads, in the order in which they are shown."""
+    touched: dict[Stage, list[int]] | None = None
+    """The buckets of each stage that changed, in an incremental run that has read its changes; others keep
+    their parts. None: all of them."""
+    relabelled: list[int] = []
+    """Members' buckets with members of groups that came, went or changed their name."""
+    wanted: list[str]
+    """The datasets that the settings ask for, those included that are not due."""
     formats: list[str]
     """The renderings that it writes; a change of settings acts on the next run."""
     follows: str | None = None
@@ -57,6 +75,18 @@ class Run(msgspec.Struct, kw_only=True):
     """The same, if its records are there to compare with."""
     error: str | None = None
     """One sentence: why it failed or is held, and what to do."""
+    confirms: str | None = None
+    """The held run that this full run looks at again: if it would remove as much, that is what happened."""
+    held_reason: str | None = None
+    """Why that one is held."""
+    would_remove: dict[str, int] = {}
+    """Objects by dataset, of a run that is held, or of the one that this run confirms."""
+
+    def buckets(self, stage: Stage) -> list[int]:
+        """The buckets that a stage builds."""
+        if self.touched is not None:
+            return self.touched[stage]
+        return list(range((self.cut if stage == "members" else self.group_cut).buckets))
 
     @property
     def under_way(self) -> bool:
@@ -73,6 +103,10 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     as_of: str
     mode: str = ""
     """How it is read, where there are several ways (the report or the methods of each user)."""
+    begin: str | None = None
+    """The delta link that an incremental run begins with."""
+    minted: str | None = None
+    """A delta link from before the listing began: what changed meanwhile is read from there at its end."""
     cursor: str | None = None
     """Where the next slice goes on: a next link, or a bucket. None at the beginning."""
     delta_link: str | None = None
@@ -99,28 +133,104 @@ class Checkpoint(msgspec.Struct, kw_only=True):
 class Built(msgspec.Struct, kw_only=True):
     """What one bucket came to."""
 
-    parts: dict[str, PartRef | None]
+    parts: dict[str, StoredPart | None]
     """Dataset → its part of this bucket, or None if it has no rows there."""
     changes: dict[str, ChangeCounts]
     changes_part: PartRef | None = None
     counts: RowFile | None = None
-    """Members' stage: edges of this bucket by group, for the groups' stage."""
-    hidden: PartRef | None = None
+    """Members' stage: edges of this bucket by group, where they changed, for the groups' stage."""
+    hidden: StoredPart | None = None
     """Members' stage: edges to users and groups that are not there, kept until they are."""
+    edge_table: str | None = None
+    """Groups' stage: path of the edge counts by group and members' bucket."""
     authentication_rows: int = 0
     sign_in_rows: int = 0
+    drift: dict[str, int] = {}
+    """Full runs: by dataset, what differs from the last snapshot although no delta told of it."""
+
+
+class OptionalDataset(msgspec.Struct):
+    """How an optional dataset stands."""
+
+    status: Literal["complete", "unavailable"]
+    as_of: str
+    reason: str | None = None
+    mode: str = ""
+    """How it was read, where there are several ways."""
 
 
 class Published(msgspec.Struct, kw_only=True):
     """What the next run needs of a published one."""
 
     state_version: int = STATE_VERSION
+    record_version: int = RECORD_VERSION
     run_id: str
-    parts: dict[str, list[PartRef | None]]
+    full_run_at: str
+    """The start of the last full run."""
+    cut: Cut
+    group_cut: Cut
+    formats: list[str]
+    datasets: list[str]
+    """What the settings asked for; another wish, as another format, needs a full run."""
+    parts: dict[str, list[StoredPart | None]]
     """Dataset → its part by bucket."""
-    hidden: list[PartRef | None]
+    hidden: list[StoredPart | None]
+    """By members' bucket."""
+    edge_tables: list[str | None]
+    """By groups' bucket: `{group: {members' bucket: [members, owners, hidden]}}`."""
+    labels: str
+    """Path of the names of all live groups."""
     delta_links: dict[str, str]
     """`users` and `groups`: where the next incremental run begins."""
+    counted: dict[str, list[int]]
+    """`authentication` and `sign-in`: users that have it, by members' bucket."""
+    optional: dict[str, OptionalDataset]
+    """What is known of `authentication` and `sign-in`, until they are read again."""
+
+    @property
+    def kept(self) -> set[str]:
+        """Paths under `kept/` that this snapshot needs."""
+        paths = {part.ref.path for part in self.hidden if part}
+        return paths | {path for path in self.edge_tables if path} | {self.labels}
+
+
+class _AnyRun(msgspec.Struct):
+    """What a run of any version says of itself."""
+
+    run_id: str = "unreadable"
+    started_at: str = "1970-01-01T00:00:00Z"
+    sequence: int = 0
+
+
+def _unreadable_run(content: bytes) -> Run:
+    try:
+        known = msgspec.json.decode(content, type=_AnyRun)
+    except msgspec.DecodeError:
+        known = _AnyRun()
+    return Run(
+        state_version=0,
+        run_id=known.run_id,
+        sequence=known.sequence,
+        kind="full",
+        status="failed",
+        started_at=known.started_at,
+        cut=Cut(1, 1),
+        group_cut=Cut(1, 1),
+        datasets=[],
+        wanted=[],
+        formats=[],
+        error="Another version of the app left this run, and it cannot be read. The next run begins anew.",
+    )
+
+
+def _decoded[T](content: bytes, kind: type[T], path: str) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError:
+        raise StateUnreadable(
+            f"{path} in the app's state cannot be read; another version of the app may have written it. "
+            "The next run begins anew."
+        ) from None
 
 
 class StateStore:
@@ -130,16 +240,24 @@ class StateStore:
         self.container = container
 
     async def run(self) -> tuple[Run, str] | None:
+        """The run under way, or the last one. One that cannot be read, as after a deployment that changed
+        its shape, counts as failed."""
         content = await self.container.read_with_etag(RUN)
-        return (msgspec.json.decode(content[0], type=Run), content[1]) if content else None
+        if content is None:
+            return None
+        try:
+            return msgspec.json.decode(content[0], type=Run), content[1]
+        except msgspec.DecodeError:
+            return _unreadable_run(content[0]), content[1]
 
     async def save_run(self, run: Run, etag: str | None) -> str | None:
         """The new ETag, or None if somebody changed the run meanwhile. Without `etag` there must be none."""
         return await self.container.write(RUN, msgspec.json.encode(run), etag=etag, new=etag is None)
 
     async def checkpoint(self, run_id: str, dataset: str) -> tuple[Checkpoint, str] | None:
-        content = await self.container.read_with_etag(self._checkpoint_path(run_id, dataset))
-        return (msgspec.json.decode(content[0], type=Checkpoint), content[1]) if content else None
+        path = self._checkpoint_path(run_id, dataset)
+        content = await self.container.read_with_etag(path)
+        return (_decoded(content[0], Checkpoint, path), content[1]) if content else None
 
     async def save_checkpoint(self, run_id: str, checkpoint: Checkpoint, etag: str | None) -> str | None:
         """The new ETag, or None if another worker wrote this checkpoint meanwhile."""
@@ -147,8 +265,9 @@ class StateStore:
         return await self.container.write(path, msgspec.json.encode(checkpoint), etag=etag, new=etag is None)
 
     async def built(self, run_id: str, stage: Stage, bucket: int) -> Built | None:
-        content = await self.container.read(self._built_path(run_id, stage, bucket))
-        return msgspec.json.decode(content, type=Built) if content else None
+        path = self._built_path(run_id, stage, bucket)
+        content = await self.container.read(path)
+        return _decoded(content, Built, path) if content else None
 
     async def save_built(self, run_id: str, stage: Stage, bucket: int, built: Built) -> None:
         await self.container.write(self._built_path(run_id, stage, bucket), msgspec.json.encode(built))
@@ -159,8 +278,22 @@ class StateStore:
         return {int(name.removeprefix(prefix)[:-5]) async for name in self.container.names(prefix)}
 
     async def published(self, run_id: str) -> Published | None:
+        """What is kept of a published run. None if nothing is, or only what another version of us kept."""
         content = await self.container.read(f"published/{run_id}.json")
-        return msgspec.json.decode(content, type=Published) if content else None
+        if content is None:
+            return None
+        try:
+            if msgspec.json.decode(content, type=_Versioned).state_version != STATE_VERSION:
+                return None
+            return msgspec.json.decode(content, type=Published)
+        except msgspec.DecodeError:
+            return None
+
+    async def keep(self, content: bytes) -> str:
+        """Store what the next run needs, under its digest, and return the path."""
+        path = f"{KEPT}/{hashlib.sha256(content).hexdigest()}"
+        await self.container.write(path, content, new=True, content_type="application/octet-stream")
+        return path
 
     async def save_published(self, published: Published) -> None:
         await self.container.write(f"published/{published.run_id}.json", msgspec.json.encode(published))
@@ -170,7 +303,13 @@ class StateStore:
         await self.container.delete([f"published/{run_id}.json"])
 
     async def sweep(self, *, keep_run: str | None, keep_published: str | None) -> int:
-        """Delete the working state of all runs but these. Returns how many blobs went."""
+        """Delete the working state of all runs but these. Returns how many blobs went.
+
+        Without `keep_run` no run may be under way: if one has begun meanwhile, nothing is deleted, and its
+        own end does it.
+        """
+        published = await self.published(keep_published) if keep_published else None
+        needed = published.kept if published else set()
         doomed = [
             name
             async for name in self.container.names("runs/")
@@ -179,8 +318,14 @@ class StateStore:
         doomed += [
             name
             async for name in self.container.names("published/")
-            if keep_published is None or not name.startswith(f"published/{keep_published}")
+            if name != f"published/{keep_published}.json"
         ]
+        if keep_run is None:
+            # While a run is under way, it writes what it will keep.
+            doomed += [name async for name in self.container.names(f"{KEPT}/") if name not in needed]
+            current = await self.run()
+            if current is not None and current[0].under_way:
+                return 0
         if doomed:
             await self.container.delete(doomed)
         return len(doomed)
@@ -192,10 +337,6 @@ class StateStore:
     @staticmethod
     def counts_folder(run_id: str) -> str:
         return f"runs/{run_id}/collected/counts"
-
-    @staticmethod
-    def hidden_folder(run_id: str) -> str:
-        return f"published/{run_id}.hidden"
 
     @staticmethod
     def _checkpoint_path(run_id: str, dataset: str) -> str:

@@ -4,6 +4,7 @@ from shared.directory.collectors.authentication import AuthenticationCollector
 from shared.directory.collectors.deleted_users import DeletedUsersCollector
 from shared.directory.collectors.groups import GroupsCollector
 from shared.directory.collectors.interface import Collector
+from shared.directory.collectors.reported import ReportedGroupsCollector, ReportedUsersCollector
 from shared.directory.collectors.sign_in import SignInCollector
 from shared.directory.collectors.users import UsersCollector
 
@@ -15,5 +16,7 @@ COLLECTORS: dict[str, type[Collector]] = {
         AuthenticationCollector,
         SignInCollector,
         DeletedUsersCollector,
+        ReportedUsersCollector,
+        ReportedGroupsCollector,
     )
 }

@@ -17,16 +17,16 @@ from shared.directory.authentication import (
 from shared.directory.collectors.interface import PagedCollector, Progress, SliceContext
 from shared.directory.collectors.rows import add_read
 from shared.directory.records import User
-from shared.directory.users import read_users
+from shared.directory.users import read_changes
 from shared.errors import GraphRefused, GraphRequestRejected
 from shared.graph import queries
 from shared.graph.batch import get_many
 from shared.graph.client import Answer
 from shared.graph.objects import Method, RegistrationDetails
 from shared.graph.paging import Page, page_decoder, read_page
-from shared.snapshots.parts import read_part
+from shared.snapshots.parts import open_part
 from shared.snapshots.shuffle import Cut, read_rows
-from shared.snapshots.state import Run
+from shared.snapshots.state import Checkpoint, Run
 
 if TYPE_CHECKING:
     from kiota_abstractions.request_information import RequestInformation
@@ -50,6 +50,10 @@ class AuthenticationCollector(PagedCollector):
     @staticmethod
     def streams(run: Run) -> dict[str, Cut]:
         return {"authentication": run.cut}
+
+    def waits_for(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """The users' own methods can be asked for once the users are known."""
+        return ("users",) if checkpoint.mode == BY_USER else ()
 
     def first_request(self, context: SliceContext) -> "RequestInformation":
         return queries.registration_details(context.graph)
@@ -101,16 +105,23 @@ class AuthenticationCollector(PagedCollector):
         return Progress.ENDED if bucket + 1 >= run.cut.buckets else Progress.GOES_ON
 
     async def _candidates(self, context: SliceContext, bucket: int) -> list[str]:
-        """The bucket's users, those first of whom least is known."""
+        """The bucket's users: first those who are new or changed, then those whose knowledge is oldest."""
         assert context.users is not None
         rows = await read_rows(context.state, context.users.files, "users", context.run.cut, bucket)
-        users, _ = read_users(rows.all())
+        changed, removed = read_changes(rows.all())
         known_since: dict[str, str] = {}
-        if context.previous_users and (part := context.previous_users[bucket]):
-            for record in await read_part(context.output, part, _records):
+        if context.previous_users:
+            reader = await open_part(context.output, context.previous_users[bucket])
+            for record in reader.all(_records):
                 if record.authentication and record.authentication.source == "methods":
                     known_since[record.id] = record.authentication.as_of or ""
-        return sorted(users, key=lambda object_id: (known_since.get(object_id, ""), object_id))
+                elif context.run.kind == "incremental":
+                    known_since[record.id] = ""
+        users, first = set(changed), set()
+        if context.run.kind == "incremental":
+            users |= known_since.keys() - removed.keys()
+            first = set(changed)
+        return sorted(users, key=lambda one: (one not in first, known_since.get(one, ""), one))
 
     async def _read_methods(self, context: SliceContext, ids: list[str]) -> None:
         urls = {object_id: f"/users/{object_id}/authentication/methods" for object_id in ids}

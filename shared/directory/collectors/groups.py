@@ -51,6 +51,7 @@ class GroupsCollector(PagedCollector):
         page: Page[Group] = read_page(body, _page, self.dataset, delta=self.delta)
         group_table, groups = context.rows.stream("groups")
         edge_table, edges = context.rows.stream("edges")
+        incremental = context.run.kind == "incremental"
         size = 0
         for group in page.value:
             sides: tuple[tuple[Relation, Any], ...] = (("member", group.members), ("owner", group.owners))
@@ -60,7 +61,12 @@ class GroupsCollector(PagedCollector):
                 for member_id, edge in encode_edges(group.id, relation, references):
                     edges[edge_table[member_id[:DIGITS]]].append(edge)
                     size += len(edge)
-            group.members = group.owners = UNSET
+            # Of the edges, only that there are some: whether a group that is back was told as a whole.
+            told = incremental and any(
+                reference.removed is None for _, references in sides for reference in references or ()
+            )
+            group.members = [] if told else UNSET
+            group.owners = UNSET
             row = _encode(group)
             groups[group_table[group.id[:DIGITS]]].append(row)
             size += len(row)

@@ -13,7 +13,7 @@ from shared.graph.client import Answer, GraphClient
 from shared.graph.paging import Page, VisitedLinks
 from shared.graph.queries import follow
 from shared.snapshots.blobs import BlobContainer
-from shared.snapshots.parts import PartRef
+from shared.snapshots.parts import StoredPart
 from shared.snapshots.shuffle import Cut, RowWriter
 from shared.snapshots.state import Checkpoint, Run
 
@@ -34,7 +34,7 @@ class SliceContext:
     """Container `sync-state`."""
     output: BlobContainer
     """The published container, for what the last snapshot knew."""
-    previous_users: list[PartRef | None]
+    previous_users: list[StoredPart | None]
     """The users' parts of the last snapshot, by bucket; empty if there is none or it has other buckets."""
     users: Checkpoint | None
     """How far the users were read, for what needs them."""
@@ -62,6 +62,10 @@ class Collector(ABC):
     @abstractmethod
     def streams(run: Run) -> dict[str, Cut]:
         """The streams of rows that it fills, and how each is cut."""
+
+    def waits_for(self, checkpoint: Checkpoint) -> tuple[str, ...]:  # noqa: ARG002 - for subclasses
+        """Datasets that must have ended before the next slice of this one."""
+        return ()
 
     @abstractmethod
     async def step(self, context: SliceContext) -> Progress:

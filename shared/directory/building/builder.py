@@ -1,0 +1,211 @@
+"""Builds the buckets of one run, one at a time in a process."""
+
+import asyncio
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import msgspec
+
+from shared.directory.building import full, incremental
+from shared.directory.building.inputs import COUNT_ROWS, BuildInput
+from shared.directory.building.output import Output
+from shared.directory.groups import read_group_changes
+from shared.errors import SnapshotLost
+from shared.formats import formats_named
+from shared.formats.interface import GroupLabel, RenderContext
+from shared.graph.objects import Group
+from shared.snapshots.blobs import BlobContainer
+from shared.snapshots.parts import PartReader
+from shared.snapshots.shuffle import RowFile, read_rows
+from shared.snapshots.state import Built, Checkpoint, Published, Run, Stage, StateStore
+
+type EdgeTable = dict[str, dict[str, tuple[int, int, int]]]
+"""Group → members' bucket → members, owners, hidden edges. Also tells where a group's members are."""
+
+_tables = msgspec.json.Decoder(EdgeTable)
+_labels = msgspec.json.Decoder(list[GroupLabel])
+_encode = msgspec.json.Encoder().encode
+
+
+class Builder:
+    """Builds the buckets of one run."""
+
+    def __init__(self, shared: BuildInput) -> None:
+        self._in = shared
+        self._state = StateStore(shared.state)
+        self._turn = asyncio.Lock()
+        self._counted: list[RowFile] | None = None
+        self._reported: set[str] | None = None
+        context = RenderContext(shared.tenant_id, shared.cloud, shared.labels)
+        formats = formats_named(shared.run.formats, context)
+        self._renderings: dict[Stage, dict[str, Callable[[Any], Any]]] = {
+            "members": {one.users_dataset: one.render_user for one in formats if one.users_dataset},
+            "groups": {one.groups_dataset: one.render_group for one in formats if one.groups_dataset},
+        }
+
+    @property
+    def run_id(self) -> str:
+        return self._in.run.run_id
+
+    @property
+    def replaces(self) -> bool:
+        """Whether values of all users are replaced, so that all buckets have to be built."""
+        return bool(self._in.replaced)
+
+    @property
+    def labels(self) -> bytes:
+        """The names of all live groups, as the next run reads them."""
+        return _encode([self._in.labels[group_id] for group_id in sorted(self._in.labels)])
+
+    async def build(self, stage: Stage, bucket: int) -> Built:
+        """One bucket. Raises `InvalidPage` if Graph sent an object that cannot be read.
+
+        Two at once would take twice the memory, and no less time.
+        """
+        async with self._turn:
+            with _no_search_for_cycles():
+                return await (self._members(bucket) if stage == "members" else self._groups(bucket))
+
+    async def _members(self, bucket: int) -> Built:
+        output = Output("users", self._renderings["members"])
+        if self._in.run.kind == "full":
+            return await full.build_members(self._in, bucket, output, await self._reported_groups())
+        before = await self._before("users", "members", bucket)
+        return await incremental.build_members(self._in, bucket, output, before)
+
+    async def _groups(self, bucket: int) -> Built:
+        output = Output("groups", self._renderings["groups"])
+        table, changed = await self._edge_table(bucket)
+        counts = {
+            group_id: [sum(one[0] for one in edges.values()), sum(one[1] for one in edges.values())]
+            for group_id, edges in table.items()
+            if changed is None or group_id in changed
+        }
+        if self._in.run.kind == "full":
+            built = await full.build_groups(self._in, bucket, output, counts, await self._reported_groups())
+        else:
+            before = await self._before("groups", "groups", bucket)
+            built = await incremental.build_groups(self._in, bucket, output, before, counts)
+        built.edge_table = await self._state.keep(_encode(table))
+        return built
+
+    async def _reported_groups(self) -> set[str]:
+        """All groups that the deltas told of, for the drift."""
+        if self._reported is None:
+            cut = self._in.run.group_cut
+            self._reported = set()
+            for bucket in range(cut.buckets):
+                self._reported |= await self._in.reported("groups-reported", "reported", cut, bucket)
+        return self._reported
+
+    async def _before(self, dataset: str, stage: Stage, bucket: int) -> dict[str, PartReader]:
+        datasets = [dataset, *self._renderings[stage]]
+        return {name: await self._in.previous_part(name, bucket) for name in datasets}
+
+    async def _edge_table(self, bucket: int) -> tuple[EdgeTable, set[str] | None]:
+        """The edge counts of a groups' bucket, and the groups whose counts changed (None: all are new)."""
+        run, previous = self._in.run, self._in.previous
+        table: EdgeTable = {}
+        changed: set[str] | None = None
+        if run.kind == "incremental":
+            assert previous is not None
+            table, changed = await read_edge_table(self._in.state, previous, bucket), set()
+        if self._counted is None:
+            buckets = range(run.cut.buckets) if run.touched is None else run.touched["members"]
+            built = [await self._state.built(run.run_id, "members", number) for number in buckets]
+            self._counted = [one.counts for one in built if one and one.counts]
+        for file in self._counted:
+            rows = await read_rows(self._in.state, [file], "counts", run.group_cut, bucket)
+            for group_id, number, members, owners, hidden in COUNT_ROWS.decode(rows.all()):
+                edges = table.setdefault(group_id, {})
+                edges[str(number)] = (members, owners, hidden)
+                if not (members or owners or hidden):
+                    del edges[str(number)]
+                    if not edges:
+                        del table[group_id]
+                if changed is not None:
+                    changed.add(group_id)
+        if changed is not None:
+            for group_id in changed - table.keys():
+                table[group_id] = {}
+        return table, changed
+
+
+async def read_edge_table(state: BlobContainer, previous: Published, bucket: int) -> EdgeTable:
+    """The edge counts of a groups' bucket, as the last run left them."""
+    path = previous.edge_tables[bucket]
+    return _tables.decode(await _kept(state, path)) if path else {}
+
+
+async def read_labels(state: BlobContainer, previous: Published) -> dict[str, GroupLabel]:
+    """The names of all groups that were alive after the last run."""
+    return {label.id: label for label in _labels.decode(await _kept(state, previous.labels))}
+
+
+async def _kept(state: BlobContainer, path: str) -> bytes:
+    content = await state.read(path)
+    if content is None:
+        raise SnapshotLost(
+            f"{path} is gone from container `{state.name}`, and the last snapshot cannot be carried on "
+            "without it. The next run begins a new history."
+        )
+    return content
+
+
+class LabelledGroups(NamedTuple):
+    """All live groups of a run."""
+
+    labels: dict[str, GroupLabel]
+    changed: set[str]
+    """Those that came, went, or changed what a rendering of their members shows."""
+    retold: set[str]
+    """Those that came or came back, and of which Graph told edges: these are all that they have."""
+
+
+async def label_groups(
+    state: BlobContainer, run: Run, groups: Checkpoint, before: dict[str, GroupLabel]
+) -> LabelledGroups:
+    """The live groups, beginning with `before`, after what was read of them."""
+    labels = dict(before)
+    changed: set[str] = set()
+    retold: set[str] = set()
+    for bucket in range(run.group_cut.buckets):
+        for rows in await read_rows(state, groups.files, "groups", run.group_cut, bucket):
+            for object_id, group in read_group_changes(rows).items():
+                label = None if group.removed else _label(group, before.get(object_id))
+                if label == before.get(object_id):
+                    continue
+                changed.add(object_id)
+                if object_id not in before and group.members is not msgspec.UNSET:
+                    retold.add(object_id)
+                if label is None:
+                    labels.pop(object_id, None)
+                else:
+                    labels[object_id] = label
+        await asyncio.sleep(0)
+    return LabelledGroups(labels, changed, retold)
+
+
+def _label(group: Group, known: GroupLabel | None) -> GroupLabel:
+    """What a rendering shows of the group; what Graph left out is as it was."""
+    label = GroupLabel(group.id)
+    for field in ("display_name", "is_assignable_to_role"):
+        value = getattr(group, field)
+        if value is msgspec.UNSET:
+            value = getattr(known, field) if known is not None else None
+        setattr(label, field, value or None)
+    return label
+
+
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Records form no cycles; to search tens of thousands of them for some is a fifth of a build."""
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searched:
+            gc.enable()

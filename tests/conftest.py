@@ -1,5 +1,6 @@
 """Fixtures for all tests: a clean environment, and one Azurite with an account for every test."""
 
+import logging
 import os
 from collections.abc import Iterator
 from itertools import count
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from sandbox.azurite import Azurite, StorageAccount
+from shared.composition import QUIET_LOGGERS
 
-ACCOUNTS = 400
+ACCOUNTS = 1_000
 
 # How long an example takes says more about the machine than about the code.
 hypothesis_settings.register_profile("untimed", deadline=None)
@@ -36,7 +38,9 @@ SETTINGS_NAMES = (
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine reaches a test."""
+    """No setting of the machine reaches a test, and no log level of another test."""
+    for name in QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
     for name in list(os.environ):
         if name.startswith(SETTINGS_PREFIXES) or name in SETTINGS_NAMES:
             monkeypatch.delenv(name)

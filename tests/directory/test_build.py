@@ -3,9 +3,11 @@
 What is collected from a tenant and published is the matter of the other tests; here it is the cut.
 """
 
+import gzip
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,16 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import clouds
-from shared.directory.build import Builder, BuildInput, read_labels, total_changes
+from shared.directory.building import Builder
+from shared.directory.building.builder import label_groups
+from shared.directory.building.inputs import BuildInput
+from shared.directory.publish import compose
 from shared.directory.records import Group, Membership, User
-from shared.snapshots.manifest import ChangeCounts
-from shared.snapshots.parts import PartRef, read_part
+from shared.snapshots.manifest import ChangeCounts, Manifest
+from shared.snapshots.parts import StoredPart, open_part, read_lines
 from shared.snapshots.shuffle import Cut, RowWriter
 from shared.snapshots.state import Built, Checkpoint, Published, Run, StateStore
 from tests.snapshots.memory import MemoryContainer
 
 _documents = msgspec.json.Decoder(dict[str, Any])
 
+TENANT = "0c1f6b0e-5a7d-4c52-9a35-6f1d2b9c7e10"
 THEN, NOW = "2026-11-20T09:00:00Z", "2026-11-21T09:00:00Z"
 
 cuts = st.builds(Cut, st.sampled_from((1, 2, 4, 8)), st.sampled_from((1, 2, 4)))
@@ -76,26 +82,16 @@ class Day:
     run: Run
     state: MemoryContainer
     output: MemoryContainer
-    members: list[Built]
-    groups: list[Built]
-
-    @property
-    def published(self) -> Published:
-        """What the next run needs."""
-        parts = {
-            dataset: [built.parts[dataset] for built in stage]
-            for stage in (self.members, self.groups)
-            for dataset in stage[0].parts
-        }
-        return Published(run_id=self.run.run_id, parts=parts, hidden=[], delta_links={})
+    members: dict[int, Built]
+    groups: dict[int, Built]
+    manifest: Manifest
+    published: Published
+    """What the next run needs."""
 
     async def lines[R](self, dataset: str, record: type[R]) -> list[list[R]]:
         """The records of each bucket."""
         decoder = msgspec.json.Decoder(record)
-        return [
-            await read_part(self.output, part, decoder) if part else []
-            for part in self.published.parts[dataset]
-        ]
+        return [(await open_part(self.output, part)).all(decoder) for part in self.published.parts[dataset]]
 
     async def records(self) -> dict[str, Any]:
         """All records as a consumer reads them, by dataset and id."""
@@ -113,9 +109,9 @@ class Day:
 
     async def changes(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        for built in (*self.members, *self.groups):
+        for built in (*self.members.values(), *self.groups.values()):
             if built.changes_part:
-                listed = await read_part(self.output, built.changes_part, _documents)
+                listed = read_lines(self.output.blobs[built.changes_part.path], _documents)
                 assert listed == sorted(listed, key=lambda change: (change["dataset"], change["id"]))
                 found += listed
         return found
@@ -144,6 +140,7 @@ async def built(
         cut=cut,
         group_cut=group_cut,
         datasets=["users", "groups"],
+        wanted=["users", "groups"],
         formats=list(formats),
         previous_run_id=after.run.run_id if after else None,
     )
@@ -171,20 +168,34 @@ async def built(
         if file := await writer.flush(state, dataset):
             checkpoints[dataset].files.append(file)
 
+    labelled = await label_groups(state, run, checkpoints["groups"], {})
     shared = BuildInput(
         run=run,
         checkpoints=checkpoints,
         previous=after.published if after else None,
-        labels=await read_labels(state, run, checkpoints["groups"]),
-        tenant_id="0c1f6b0e-5a7d-4c52-9a35-6f1d2b9c7e10",
+        labels=labelled.labels,
+        retold=labelled.retold,
+        tenant_id=TENANT,
         cloud=clouds.PUBLIC,
+        state=state,
+        output=output,
     )
-    builder = Builder(shared, state, output)
-    members = [await builder.build("members", bucket) for bucket in range(cut.buckets)]
-    for bucket, one in enumerate(members):
+    builder = Builder(shared)
+    members = {bucket: await builder.build("members", bucket) for bucket in range(cut.buckets)}
+    for bucket, one in members.items():
         await StateStore(state).save_built(run.run_id, "members", bucket, one)
-    groups = [await builder.build("groups", bucket) for bucket in range(group_cut.buckets)]
-    return Day(run, state, output, members, groups)
+    groups = {bucket: await builder.build("groups", bucket) for bucket in range(group_cut.buckets)}
+    manifest, published = compose(
+        run,
+        checkpoints,
+        members,
+        groups,
+        shared.previous,
+        labels=await StateStore(state).keep(builder.labels),
+        tenant_id=TENANT,
+        now=datetime(2026, 11, 21, 9, 30, tzinfo=UTC),
+    )
+    return Day(run, state, output, members, groups, manifest, published)
 
 
 async def assert_holds(day: Day, company: Company) -> None:
@@ -244,8 +255,8 @@ async def test_buckets_are_split_and_joined_with_all_that_is_in_them(
     assert {key: change["record"] for key, change in changed.items() if "record" in change} == {
         key: after[key] for key in changed.keys() & after.keys()
     }
-    totals = total_changes([*second.members, *second.groups])
-    assert sum(map(_total, totals.values())) == len(changes)
+    assert second.manifest.changes is not None
+    assert sum(map(_total, second.manifest.changes.datasets.values())) == len(changes)
 
 
 @settings(deadline=None, max_examples=50)
@@ -257,15 +268,15 @@ async def test_nothing_happened_is_no_change_however_buckets_are_cut(
     first = await built(company, cut, group_cut)
     again = await built(company, later_cut, later_group_cut, after=first, flush_every=3)
     assert await again.changes() == []
-    assert set(map(_total, total_changes([*again.members, *again.groups]).values())) == {0}
+    assert again.manifest.changes is not None
+    assert set(map(_total, again.manifest.changes.datasets.values())) == {0}
     assert await again.records() == await first.records()
     for dataset, had, has in (
         ("users", cut, later_cut),
         ("memberships", cut, later_cut),
         ("groups", group_cut, later_group_cut),
     ):
-        if had.buckets == has.buckets:
-            # Also if it has other segments now, and other bytes would say the same.
+        if had == has:
             assert again.published.parts[dataset] == first.published.parts[dataset]
 
 
@@ -296,6 +307,8 @@ async def test_bucket_that_is_built_twice_is_the_same_bytes(segments: int) -> No
     again = await built(company, cut, Cut(1, segments), formats=formats, flush_every=100)
     assert again.output.blobs == first.output.blobs
     assert again.published.parts == first.published.parts
+    # What the next run needs is the same, too.
+    assert again.published == first.published
     assert len(first.output.blobs) == sum(len(parts) for parts in first.published.parts.values())
 
 
@@ -308,24 +321,54 @@ async def test_number_of_segments_is_not_seen_in_what_is_published() -> None:
         assert _rows(days[0].published.parts[dataset]) == _rows(days[1].published.parts[dataset])
 
 
-def _rows(parts: Sequence[PartRef | None]) -> list[int]:
-    return [part.rows if part else 0 for part in parts]
+def _rows(parts: Sequence[StoredPart | None]) -> list[int]:
+    return [part.ref.rows if part else 0 for part in parts]
 
 
 async def test_part_in_which_nothing_changed_stays_though_its_bytes_would_not() -> None:
-    """A directory that grows has other segments; consumers need not read again what they have."""
+    """Another machine compresses in another way; consumers need not read again what they have."""
+    company, cut, group_cut = a_company(), Cut(2, 16), Cut(1, 4)
+    first = await built(company, cut, group_cut)
+    for dataset, parts in first.published.parts.items():
+        first.published.parts[dataset] = [elsewhere_compressed(first.output, part) for part in parts]
+    again = await built(company, cut, group_cut, after=first)
+    assert again.published.parts == first.published.parts
+    assert await again.changes() == []
+
+
+def elsewhere_compressed(output: MemoryContainer, part: StoredPart | None) -> StoredPart | None:
+    """The same segments in other bytes."""
+    if part is None:
+        return None
+    content, offset, members = output.blobs.pop(part.ref.path), 0, []
+    for size in part.sizes:
+        member = content[offset : offset + size]
+        members.append(gzip.compress(gzip.decompress(member), 9) if member else b"")
+        offset += size
+    path = f"{part.ref.path}.gz"
+    output.blobs[path] = b"".join(members)
+    ref = msgspec.structs.replace(part.ref, path=path, bytes=len(output.blobs[path]))
+    return StoredPart(ref, list(map(len, members)), part.rows)
+
+
+async def test_directory_that_is_cut_into_other_segments_is_written_anew() -> None:
+    """The next run finds its segments by this cut. Nothing has changed all the same."""
     company = a_company()
     first = await built(company, Cut(2, 1), Cut(1, 1))
-    anew = await built(company, Cut(2, 16), Cut(1, 1))
-    again = await built(company, Cut(2, 16), Cut(1, 1), after=first)
-    assert anew.published.parts["users"] != first.published.parts["users"]
-    assert again.published.parts == first.published.parts
+    anew = await built(company, Cut(2, 16), Cut(1, 4))
+    again = await built(company, Cut(2, 16), Cut(1, 4), after=first)
+    for dataset in ("users", "groups"):
+        assert again.published.parts[dataset] != first.published.parts[dataset]
+        for part in again.published.parts[dataset]:
+            assert part is not None
+            assert len(part.sizes) == len(part.rows) == (16 if dataset == "users" else 4)
+    assert _rows(again.published.parts["users"]) == _rows(anew.published.parts["users"])
+    assert await again.changes() == []
+    assert await again.records() == await first.records()
 
 
 async def test_edges_that_are_kept_back_are_stored_as_they_would_be_published() -> None:
     edges = {("g", "a1"), ("f", "b1"), ("f", "a0"), ("g", "a0"), ("g", "b1")}
     day = await built(Company({"a0": "Ada"}, {"g": "Bo"}, edges), Cut(1, 8), Cut(1, 1))
-    hidden = day.members[0].hidden
-    assert hidden is not None
-    kept = await read_part(day.state, hidden, msgspec.json.Decoder(Membership))
+    kept = (await open_part(day.state, day.members[0].hidden)).all(msgspec.json.Decoder(Membership))
     assert [edge.id for edge in kept] == ["f|member|a0", "f|member|b1", "g|member|a1", "g|member|b1"]

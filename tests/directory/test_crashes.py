@@ -1,6 +1,6 @@
 """A worker that dies between any two writes: later ticks finish the run, and the snapshot is the same."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -12,10 +12,15 @@ from tests.directory.expected import (
     left_behind,
 )
 from tests.directory.stores import Fuse, WorkerDied, restarted, use_fuse, use_memory
+from tests.incremental.support import assert_holds
 from tests.snapshots.memory import MemoryContainer
 from tests.support.world import Snapshot, World, world
 
 MOST_TICKS = 6
+
+type Kind = Literal["first", "full", "incremental"]
+
+KINDS = pytest.mark.parametrize("kind", ["first", "full", "incremental"])
 
 
 async def live_through(w: World) -> None:
@@ -47,18 +52,23 @@ async def fall_and_rise(w: World, at: int, *, stored: tuple[MemoryContainer, Mem
     return fuse.count
 
 
-async def crash_at(account: StorageAccount, first_run: bool, writes_to_die_at: slice) -> None:
+async def crash_at(account: StorageAccount, kind: Kind, writes_to_die_at: slice) -> None:
     """Run undisturbed; then from the same beginning, with one death before each of these writes."""
     tenant = Tenant(generate(users=12, seed=71))
     tenant.delta_page_objects = 5
-    async with world(tenant, account, bucket_rows=8, SYNC_MAX_REMOVAL_PERCENT="100") as w:
+    tenant.list_page_objects = 5
+    options = {"SYNC_MAX_REMOVAL_PERCENT": "100", "SYNC_FULL_EVERY": "30m" if kind == "full" else "7d"}
+    async with world(tenant, account, bucket_rows=8, **options) as w:
         stores = use_memory(w)
         before = None
-        if not first_run:
+        registrations = dict(tenant.directory.registrations)
+        if kind != "first":
             await w.run()
             before = await w.snapshot()
             churn(tenant.directory, seed=3, count=12)
             w.clock.forward(hours=1)
+        if kind != "incremental":
+            registrations = dict(tenant.directory.registrations)
         beginning = [store.saved() for store in stores]
         moment = w.clock.moment
 
@@ -70,7 +80,8 @@ async def crash_at(account: StorageAccount, first_run: bool, writes_to_die_at: s
             return writes, await w.snapshot(validate=False)
 
         writes, expected = await attempt(0)
-        assert_equals_tenant(expected, tenant.directory)
+        assert expected.manifest["kind"] == ("incremental" if kind == "incremental" else "full")
+        assert_holds(expected, tenant.directory, registrations)
         assert writes > 20
         failures = []
         for at in range(1, writes + 1)[writes_to_die_at]:
@@ -85,7 +96,9 @@ async def crash_at(account: StorageAccount, first_run: bool, writes_to_die_at: s
                 await w.run()
                 later = await w.snapshot(validate=False)
                 assert later.changes == []
-                assert left_behind(list(stores[0].blobs), later.pointer["run_id"]) == []
+                kept = await w.sync.state.published(later.pointer["run_id"])
+                assert kept is not None
+                assert left_behind(stores[0].blobs, kept) == set()
                 assert run_id != later.pointer["run_id"]
             except Exception as error:  # all of them are of interest
                 failures.append(f"write {at} of {writes}: {type(error).__name__}: {str(error)[:300]}")
@@ -93,28 +106,28 @@ async def crash_at(account: StorageAccount, first_run: bool, writes_to_die_at: s
 
 
 START = slice(1, 9)
-"""The run is stored, then what an earlier one left is deleted, its checkpoints are made, and it is begun."""
+"""Its checkpoints are made, the run is stored, what an earlier one left is deleted, and it is begun."""
 
 
-@pytest.mark.parametrize("first_run", [True, False])
-async def test_death_before_some_writes(account: StorageAccount, first_run: bool) -> None:
-    await crash_at(account, first_run, slice(START.stop, None, 7))
+@KINDS
+async def test_death_before_some_writes(account: StorageAccount, kind: Kind) -> None:
+    await crash_at(account, kind, slice(START.stop, None, 7))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first_run", [True, False])
-async def test_death_before_any_write(account: StorageAccount, first_run: bool) -> None:
-    await crash_at(account, first_run, slice(START.stop, None))
+@KINDS
+async def test_death_before_any_write(account: StorageAccount, kind: Kind) -> None:
+    await crash_at(account, kind, slice(START.stop, None))
 
 
-@pytest.mark.parametrize("first_run", [True, False])
-async def test_death_before_anything_was_written(account: StorageAccount, first_run: bool) -> None:
-    await crash_at(account, first_run, slice(0, START.start))
+@KINDS
+async def test_death_before_anything_was_written(account: StorageAccount, kind: Kind) -> None:
+    await crash_at(account, kind, slice(0, START.start))
 
 
-@pytest.mark.parametrize("first_run", [True, False])
-async def test_death_while_a_run_is_started(account: StorageAccount, first_run: bool) -> None:
-    await crash_at(account, first_run, START)
+@KINDS
+async def test_death_while_a_run_is_started(account: StorageAccount, kind: Kind) -> None:
+    await crash_at(account, kind, START)
 
 
 async def test_deaths_in_a_row(account: StorageAccount) -> None:

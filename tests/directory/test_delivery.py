@@ -16,12 +16,13 @@ from shared.directory.steps import Step
 from shared.errors import RunUnderWay
 from tests.directory.expected import assert_changes_lead, assert_equals_tenant, next_run
 from tests.directory.stores import restarted, use_memory
+from tests.incremental.support import assert_holds
 from tests.support.world import Snapshot, World, world
 
 
 def a_tenant(users: int = 40) -> Tenant:
     tenant = Tenant(generate(users=users, seed=61))
-    tenant.delta_page_objects = 10
+    tenant.delta_page_objects = tenant.list_page_objects = 10
     return tenant
 
 
@@ -182,21 +183,23 @@ async def test_tick_that_is_late_is_no_failure(account: StorageAccount) -> None:
         assert [outcome for outcome in outcomes if not isinstance(outcome, str)] == []
 
 
-async def test_late_messages_of_a_superseded_run_change_nothing(account: StorageAccount) -> None:
+@pytest.mark.parametrize("full", [True, False])
+async def test_late_messages_of_a_superseded_run_change_nothing(account: StorageAccount, full: bool) -> None:
     tenant = a_tenant(20)
     async with world(tenant, account, bucket_rows=8) as w:
         await w.run()
         late = [step for step, _ in w.messages.sent]
         churn(tenant.directory, seed=1, count=10)
-        w.clock.forward(hours=1)
+        w.clock.forward(hours=7)  # so that every run reads what no delta tells
         before = await w.snapshot()
-        await w.sync.tick()
+        await (w.sync.start(full=True) if full else w.sync.tick())
         for step in late:
             await w.sync.handle(step)
         await w.drain()
         now = await w.snapshot()
         assert_changes_lead(before, now)
-        assert_equals_tenant(now, tenant.directory)
+        assert now.manifest["kind"] == ("full" if full else "incremental")
+        assert_holds(now, tenant.directory)
         for step in late:
             await w.sync.handle(step)
         assert w.messages.waiting == []
@@ -285,6 +288,7 @@ async def test_directory_whose_size_graph_does_not_tell(account: StorageAccount)
     tenant.faults.add(faults.respond(403, code="Authorization_RequestDenied"), r"/\$count", times=None)
     async with world(tenant, account, bucket_rows=16) as w:
         first, second = await next_run(w), await next_run(w, full=True)
+    assert second.manifest["kind"] == "full"
     assert (first.manifest["buckets"], second.manifest["buckets"]) == (8, 4)
     assert_equals_tenant(second, tenant.directory)
     assert_changes_lead(first, second)

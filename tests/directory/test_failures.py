@@ -30,23 +30,35 @@ FAULTS = {
 }
 
 
+LIST = r"/users\?.*expand"
+PATHS = {"users listed": LIST, "users": "/users/delta", "groups": "/groups/delta"}
+
+
 @pytest.mark.parametrize(
-    ("dataset", "fault"),
-    [*(("users", fault) for fault in FAULTS), ("groups", "permission"), ("groups", "truncated")],
+    ("path", "fault", "full"),
+    [
+        # A list that has no link is at its end.
+        *(("users listed", fault, True) for fault in FAULTS if fault != "no link"),
+        ("users", "permission", True),
+        ("users", "truncated", True),
+        *(("users", fault, False) for fault in FAULTS),
+        *(("groups", fault, full) for fault in ("permission", "truncated") for full in (True, False)),
+    ],
 )
 async def test_required_dataset_that_fails_leaves_the_snapshot_in_place(
-    account: StorageAccount, caplog: pytest.LogCaptureFixture, fault: str, dataset: str
+    account: StorageAccount, caplog: pytest.LogCaptureFixture, fault: str, path: str, full: bool
 ) -> None:
     tenant = Tenant(generate(users=12, seed=51))
-    tenant.delta_page_objects = 5
+    tenant.list_page_objects = tenant.delta_page_objects = 5
     action, word = FAULTS[fault]
+    dataset = path.split()[0]
     word = word.format(permission={"users": "User.Read.All", "groups": "GroupMember.Read.All"}[dataset])
     async with world(tenant, account) as w:
         before = await next_run(w)
         tenant.directory.update_user(sorted(tenant.directory.users)[0], {"city": "Oslo"})
         tenant.directory.update_group(sorted(tenant.directory.groups)[0], {"description": "New"})
-        rule = tenant.faults.add(action, f"/{dataset}/delta", times=None)
-        await assert_failed(w, caplog, dataset, word, before.pointer)
+        rule = tenant.faults.add(action, PATHS[path], times=None)
+        await assert_failed(w, caplog, dataset, word, before.pointer, full=full)
         assert rule.hits
 
         tenant.faults.clear()
@@ -57,16 +69,23 @@ async def test_required_dataset_that_fails_leaves_the_snapshot_in_place(
 
 
 async def assert_failed(
-    w: World, caplog: pytest.LogCaptureFixture, dataset: str, word: str, pointer: dict[str, Any]
+    w: World,
+    caplog: pytest.LogCaptureFixture,
+    dataset: str,
+    word: str,
+    pointer: dict[str, Any],
+    *,
+    full: bool,
 ) -> None:
-    w.clock.forward(days=91)
+    w.clock.forward(hours=1)
     caplog.clear()
-    run_id = await w.run()
+    run_id = await (w.run_full() if full else w.run())
     status = await w.status()
     assert status["published"]["run_id"] == pointer["run_id"]
     assert (await w.snapshot()).pointer == pointer
     current = status["current"]
     assert (current["run_id"], current["status"]) == (run_id, "failed")
+    assert current["kind"] == ("full" if full else "incremental")
     assert current["ended_at"]
     assert word in current["error"]
     assert dataset in current["error"]
@@ -90,8 +109,8 @@ async def test_failed_first_run_publishes_nothing(account: StorageAccount) -> No
 
 async def test_failure_late_in_a_chain_publishes_nothing(account: StorageAccount) -> None:
     tenant = Tenant(generate(users=30, seed=51))
-    tenant.delta_page_objects = 5
-    tenant.faults.add(faults.respond(400, code="Request_BadRequest"), "/users/delta", skip=5, times=None)
+    tenant.list_page_objects = 5
+    tenant.faults.add(faults.respond(400, code="Request_BadRequest"), LIST, skip=5, times=None)
     async with world(tenant, account) as w:
         await w.run()
         status = await w.status()

@@ -41,7 +41,7 @@ async def stored_parts(of: World) -> dict[str, list[list[Row]]]:
 async def test_snapshot_equals_the_tenant(account: StorageAccount) -> None:
     """Several buckets, pages that Graph cuts as it likes, replays, and edges to deleted users."""
     tenant = Tenant(generate(users=150, seed=11))
-    tenant.delta_page_objects, tenant.delta_page_links = 40, 60
+    tenant.list_page_objects, tenant.delta_page_objects, tenant.delta_page_links = 40, 40, 60
     tenant.delta_scatter = tenant.delta_removed_on_first_pass = True
     tenant.delta_empty_page_every, tenant.delta_replay_every = 3, 4
     async with world(tenant, account, bucket_rows=32, DIRECTORY_FORMATS="ocsf,sekoia") as w:
@@ -85,7 +85,9 @@ async def test_published_run_leaves_only_what_the_next_one_needs(account: Storag
     async with world(Tenant(generate(users=20, seed=1)), account) as w:
         run_id = await w.run()
         names = [name async for name in w.sync.state.container.names("")]
-    assert left_behind(names, run_id) == []
+        published = await w.sync.state.published(run_id)
+    assert published is not None
+    assert left_behind(names, published) == set()
 
 
 async def test_usage_of_graph_is_what_graph_counted(account: StorageAccount) -> None:
@@ -130,19 +132,23 @@ async def test_empty_tenant(account: StorageAccount) -> None:
         first = await w.snapshot()
         await w.run()
         second = await w.snapshot()
-    for snapshot in (first, second):
+        await w.run_full()
+        third = await w.snapshot()
+    for snapshot in (first, second, third):
         assert {
             name: entry["rows"] for name, entry in snapshot.manifest["datasets"].items()
         } == dict.fromkeys(
             ("users", "groups", "memberships", "authentication", "ocsf-users", "ocsf-groups"), 0
         )
         assert all(not entry["parts"] for entry in snapshot.manifest["datasets"].values())
-    assert second.manifest["changes"] == {
-        "datasets": {
-            name: {"added": 0, "updated": 0, "removed": 0} for name in ("users", "groups", "memberships")
-        },
-        "parts": [],
-    }
+    for snapshot in (second, third):
+        assert snapshot.manifest["changes"] == {
+            "datasets": {
+                name: {"added": 0, "updated": 0, "removed": 0} for name in ("users", "groups", "memberships")
+            },
+            "parts": [],
+        }
+    assert [one.manifest["kind"] for one in (first, second, third)] == ["full", "incremental", "full"]
 
 
 async def test_user_and_group_with_no_optional_value(account: StorageAccount) -> None:

@@ -32,7 +32,10 @@ BOARD = "b0a4d000-0000-4000-8000-00000000000b"
 
 IDS = {"alice": ALICE, "bob": BOB, "carol": CAROL, "stranger": STRANGER, "staff": STAFF, "board": BOARD}
 
-USERS, GROUPS = r"/users/delta", r"/groups/delta"
+USERS, GROUPS = r"/users\?.*expand", r"/groups/delta"
+USERS_DELTA = r"/users/delta\?\$(delta|skip)token="
+"""What a full run reads after the list, and an incremental one instead of it; not the mint of its link."""
+MINT = r"/users/delta.*deltatoken=latest"
 REPORT, SIGN_INS, METHODS = "/userRegistrationDetails", "signInActivity", "/authentication/methods"
 REST = ".*skiptoken"
 """After `USERS` or `GROUPS`: any page but the first."""
@@ -46,7 +49,7 @@ type Check = Callable[[World, Snapshot], object]
 def company() -> Tenant:
     """Three users and two groups, a page for each, so that every chain has a middle."""
     tenant = Tenant()
-    tenant.delta_page_objects = 1
+    tenant.list_page_objects = tenant.delta_page_objects = 1
     directory = tenant.directory
     for user_id, name in ((ALICE, "Alice"), (BOB, "Bob"), (CAROL, "Carol")):
         directory.add_user(
@@ -171,8 +174,11 @@ def pages(path: str, *values: Iterable[object]) -> Arrange:
     async def act(call: Call, _answer: Answer) -> Reply:
         number = int(call.query.get("$skiptoken", 0))
         kind = "nextLink" if number + 1 < len(encoded) else "deltaLink"
-        link = f"{call.origin}{call.path}?$skiptoken={number + 1}"
-        return Reply(body=f'{{"value":[{encoded[number]}],"@odata.{kind}":"{link}"}}'.encode())
+        query = "$expand=manager&" if path == USERS else ""
+        link = f',"@odata.{kind}":"{call.origin}{call.path}?{query}$skiptoken={number + 1}"'
+        if path == USERS and kind == "deltaLink":
+            link = ""  # a list just ends
+        return Reply(body=f'{{"value":[{encoded[number]}]{link}}}'.encode())
 
     return for_ever(act, path)
 
@@ -180,6 +186,11 @@ def pages(path: str, *values: Iterable[object]) -> Arrange:
 def users_sent(*objects: object) -> Arrange:
     """Bob comes as ever, before and after what is odd."""
     return pages(USERS, [graph_user(BOB, "Bob")], objects, [graph_user(CAROL, "Carol")])
+
+
+def users_told(*objects: object) -> Arrange:
+    """The list is as ever, and then the delta tells these."""
+    return pages(USERS_DELTA, [], objects, [])
 
 
 def graph_user(user_id: str, name: str, **properties: Any) -> dict[str, Any]:
@@ -523,6 +534,24 @@ MEMBERS = [
     ),
 ]
 
+NO_LINK = "neither a next link nor a delta link"
+ENDS = [
+    (faults.without_links, 1, 0, NO_LINK, "no link in the delta after the list"),
+    (faults.self_link, None, 0, "a second time", "a link to itself in the delta after the list"),
+]
+LISTS = [
+    (faults.both_links, 1, 0, "both a next link and a delta link", "both links"),
+    (faults.both_links, 1, 1, "both a next link and a delta link", "both links later on"),
+    (faults.self_link, None, 0, "a second time", "a link to itself"),
+]
+CHAINS = [
+    (faults.without_links, 1, 0, NO_LINK, "no link"),
+    (faults.without_links, 1, 1, NO_LINK, "no link later on"),
+    (faults.both_links, 1, 0, "both a next link and a delta link", "both links"),
+    (faults.self_link, None, 0, "a second time", "a link to itself"),
+]
+"""Of which each page of a delta has one; a list without a link is at its end."""
+
 DELTA = [
     pytest.param(
         all_of(soft_deleted, tenant_with(delta_removed_on_first_pass=True)),
@@ -530,13 +559,13 @@ DELTA = [
         id="@removed on the first pass",
     ),
     pytest.param(
-        users_sent({"id": STRANGER, "@removed": {}}),
+        users_told({"id": ALICE, "@removed": {}}, {"id": STRANGER, "@removed": {}}),
         published(people(BOB, CAROL)),
         id="@removed, no reason",
     ),
     pytest.param(
-        users_sent({**graph_user(ALICE, "Alice"), "@removed": None}),
-        published(has(display_name="Alice")),
+        users_told({**graph_user(ALICE, "Alicia"), "@removed": None}),
+        published(has(display_name="Alicia")),
         id="@removed null",
     ),
     pytest.param(
@@ -565,19 +594,29 @@ DELTA = [
         id="a group on 20 pages",
     ),
     pytest.param(
-        users_sent({"id": ALICE, "@removed": {"reason": "changed"}}, graph_user(ALICE, "Alice")),
-        published(has(display_name="Alice"), people(ALICE, BOB, CAROL)),
+        users_told({"id": ALICE, "@removed": {"reason": "changed"}}, graph_user(ALICE, "Alicia")),
+        published(has(display_name="Alicia"), people(ALICE, BOB, CAROL)),
         id="removed, then restored",
     ),
     pytest.param(
-        users_sent(graph_user(ALICE, "Alice"), {"id": ALICE, "@removed": {"reason": "changed"}}),
+        users_told(graph_user(ALICE, "Alice"), {"id": ALICE, "@removed": {"reason": "changed"}}),
         published(people(BOB, CAROL)),
         id="restored, then removed",
     ),
     pytest.param(
         users_sent(graph_user(ALICE, "Alice"), {"id": ALICE, "mail": "alice@contoso.com"}),
         published(has(display_name="Alice", mail="alice@contoso.com")),
-        id="a user in two pieces",
+        id="a user in two pieces of the list",
+    ),
+    pytest.param(
+        users_told({"id": ALICE, "city": "Oslo"}, {"id": ALICE, "mail": "alice@contoso.com"}),
+        published(has(display_name="Alice", city="Oslo", mail="alice@contoso.com", groups=[STAFF])),
+        id="a user in two pieces of the delta after the list",
+    ),
+    pytest.param(
+        users_told(graph_user(STRANGER, "Stranger")),
+        published(people(ALICE, BOB, CAROL, STRANGER)),
+        id="a user who came while the list was read",
     ),
     pytest.param(
         pages(GROUPS, [staff(ref(BOB))], [{"id": STAFF, "description": "All"}], [{"id": STAFF}]),
@@ -591,12 +630,29 @@ DELTA = [
     pytest.param(tenant_with(delta_scatter=True, delta_page_links=1), AS_EVER, id="pieces in any order"),
     *(
         pytest.param(fault(action(), path, times, skip=skip), Fails(dataset, words), id=f"{what}, {dataset}")
-        for dataset, path in (("users", USERS), ("groups", GROUPS))
-        for action, times, skip, words, what in (
-            (faults.without_links, 1, 0, "neither a next link nor a delta link", "no link"),
-            (faults.without_links, 1, 1, "neither a next link nor a delta link", "no link later on"),
-            (faults.both_links, 1, 0, "both a next link and a delta link", "both links"),
-            (faults.self_link, None, 0, "a second time", "a link to itself"),
+        for dataset, path, chains in (
+            ("users", USERS, LISTS),
+            ("users", USERS_DELTA, ENDS),
+            ("groups", GROUPS, CHAINS),
+        )
+        for action, times, skip, words, what in chains
+    ),
+    pytest.param(fault(faults.gone(), USERS_DELTA), AS_EVER, id="410 of the link that was just made"),
+    pytest.param(
+        for_ever(faults.gone(), USERS_DELTA), Fails("users", "410"), id="410 of every link that was just made"
+    ),
+    pytest.param(
+        fault(faults.edit(lambda page, _call: page.update(value=[graph_user(BOB, "Bob")])), MINT),
+        AS_EVER,
+        id="objects beside the latest delta link",
+    ),
+    *(
+        pytest.param(fault(action, MINT, 2), Fails("users", words), id=f"the latest delta link, {what}")
+        for action, words, what in (
+            (faults.without_links(), "neither", "which is not there"),
+            (faults.foreign_link("https://graph.evil.example/"), "sent a page", "a next link instead"),
+            (faults.truncate(), "cannot be read", "half of it"),
+            (faults.html(), "HTML", "HTML instead"),
         )
     ),
     pytest.param(fault(faults.gone(), USERS), AS_EVER, id="410 once"),
@@ -733,7 +789,10 @@ OPTIONAL = [
     ),
     pytest.param(fault(DENIED, REPORT), BY_THEIR_METHODS, id="403, report"),
     pytest.param(fault(DENIED, SIGN_INS), published(unavailable("sign-in", "permission")), id="403, sign-in"),
-    pytest.param(fault(DENIED, USERS, 2), Fails("users", "User.Read.All is not granted"), id="403, users"),
+    pytest.param(fault(DENIED, USERS), Fails("users", "User.Read.All is not granted"), id="403, users"),
+    pytest.param(
+        fault(DENIED, MINT, 2), Fails("users", "User.Read.All is not granted"), id="403, users' delta link"
+    ),
     pytest.param(
         without("User-LifeCycleInfo.Read.All"),
         AS_EVER.and_(has(employee_leave_at=ABSENT)),
@@ -874,7 +933,25 @@ def renewable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TenantCredential, "renew", renew, raising=False)
 
 
-async def outcome_of(arrange: Arrange, outcome: Published | Fails, account: StorageAccount) -> None:
+INCREMENTAL = [
+    pytest.param(fault(action(), path, times, skip=skip), Fails(dataset, words), id=f"{what}, {dataset}")
+    for dataset, path in (("users", USERS_DELTA), ("groups", GROUPS))
+    for action, times, skip, words, what in (
+        *CHAINS,
+        (faults.truncate, 1, 1, "cannot be read", "half a page"),
+        (faults.html, 1, 0, "HTML", "HTML with 200"),
+        (lambda: DENIED, 1, 0, "Read.All is not granted", "403"),
+        (lambda: faults.respond(401, code="InvalidAuthenticationToken"), None, 0, "token", "401 for ever"),
+        (faults.expired_page_token, None, 1, "Directory_ExpiredPageToken", "an expired page token for ever"),
+        (lambda: faults.replace_object({"displayName": 7}), 1, 0, dataset, "an object without id"),
+        (lambda: faults.foreign_link("https://graph.evil.example/"), 1, 0, "evil", "a link to another host"),
+    )
+]
+
+
+async def outcome_of(
+    arrange: Arrange, outcome: Published | Fails, account: StorageAccount, *, full: bool = True
+) -> None:
     tenant = company()
     async with world(
         tenant, account, DIRECTORY_DATASETS=ALL_DATASETS, DIRECTORY_FORMATS="ocsf,sekoia"
@@ -892,8 +969,11 @@ async def outcome_of(arrange: Arrange, outcome: Published | Fails, account: Stor
             before = await there.run()
             pointer = await there.sync.output.read("current.json")
             arrange(tenant)
-            there.clock.forward(days=8)  # so that a full run is due
-            failed = await there.run()
+            there.clock.forward(hours=1)
+            failed = await (there.run_full() if full else there.run())
+            stored = await there.sync.state.run()
+            assert stored is not None
+            assert stored[0].kind == ("full" if full else "incremental")
             current = (await there.status())["current"]
             assert (current["run_id"], current["status"]) == (failed, "failed")
             assert outcome.dataset in current["error"]
@@ -915,6 +995,19 @@ async def test_odd_members(arrange: Arrange, outcome: Published | Fails, account
 @pytest.mark.parametrize(("arrange", "outcome"), DELTA)
 async def test_odd_delta(arrange: Arrange, outcome: Published | Fails, account: StorageAccount) -> None:
     await outcome_of(arrange, outcome, account)
+
+
+@pytest.mark.parametrize(("arrange", "outcome"), INCREMENTAL)
+async def test_odd_changes(arrange: Arrange, outcome: Fails, account: StorageAccount) -> None:
+    """The same of what changed since the last run: of everybody, so that this chain has a middle, too."""
+
+    def everything_changed(tenant: Tenant) -> None:
+        for user_id in (ALICE, BOB, CAROL):
+            tenant.directory.update_user(user_id, {"city": "Oslo"})
+        for group_id in (STAFF, BOARD):
+            tenant.directory.update_group(group_id, {"description": "New"})
+
+    await outcome_of(all_of(everything_changed, arrange), outcome, account, full=False)
 
 
 @pytest.mark.parametrize(("arrange", "outcome"), TRANSPORT)
@@ -993,7 +1086,7 @@ async def test_a_page_of_50_megabytes(account: StorageAccount) -> None:
 
 async def test_a_foreign_link_gets_no_request(account: StorageAccount) -> None:
     async with TenantServer(other := Tenant()) as elsewhere:
-        link = f"{elsewhere.url}/v1.0/users/delta?$skiptoken=x"
+        link = f"{elsewhere.url}/v1.0/users?$skiptoken=x"
         await outcome_of(fault(faults.foreign_link(link), USERS), Fails("users", "not followed"), account)
 
     assert other.requests == []

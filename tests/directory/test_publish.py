@@ -10,9 +10,9 @@ from shared.directory.publish import compose, publish
 from shared.errors import EntraConnectorError
 from shared.graph.policy import Usage
 from shared.snapshots.manifest import ChangeCounts, Manifest, read_pointer
-from shared.snapshots.parts import PartRef
+from shared.snapshots.parts import PartRef, StoredPart
 from shared.snapshots.shuffle import Cut
-from shared.snapshots.state import Built, Checkpoint, Published, Run, StateStore
+from shared.snapshots.state import Built, Checkpoint, OptionalDataset, Published, Run, StateStore
 from tests.snapshots.memory import MemoryContainer
 from tests.validation import validate_manifest, validate_pointer
 
@@ -21,9 +21,10 @@ TENANT = "0c1f6b0e-5a7d-4c52-9a35-6f1d2b9c7e10"
 FIRST, SECOND = "20261121T090000Z-aaaaaa", "20261121T100000Z-bbbbbb"
 
 
-def part(dataset: str, number: int, rows: int) -> PartRef:
+def part(dataset: str, number: int, rows: int) -> StoredPart:
     digest = f"{number:064x}"
-    return PartRef(f"parts/{dataset}/{digest}.jsonl.gz", rows, rows * 10, digest)
+    ref = PartRef(f"parts/{dataset}/{digest}.jsonl.gz", rows, rows * 10, digest)
+    return StoredPart(ref, [rows * 10, 0, 0, 0], [rows, 0, 0, 0])
 
 
 def a_run(**fields: object) -> Run:
@@ -37,6 +38,7 @@ def a_run(**fields: object) -> Run:
         cut=Cut(2, 4),
         group_cut=Cut(1, 8),
         datasets=["users", "groups", "authentication"],
+        wanted=["users", "groups", "authentication"],
         formats=["ocsf"],
     )
     return msgspec.structs.replace(run, **fields)
@@ -61,9 +63,9 @@ def checkpoints(authentication: str = "complete") -> dict[str, Checkpoint]:
     }
 
 
-def members() -> list[Built]:
-    return [
-        Built(
+def members() -> dict[int, Built]:
+    return {
+        0: Built(
             parts={
                 "users": part("users", 1, 3),
                 "memberships": part("memberships", 2, 4),
@@ -74,25 +76,35 @@ def members() -> list[Built]:
             hidden=part("hidden", 9, 1),
             authentication_rows=2,
         ),
-        Built(
+        1: Built(
             parts={"users": part("users", 4, 2), "memberships": None, "ocsf-users": part("ocsf-users", 5, 2)},
             changes={"users": ChangeCounts(), "memberships": ChangeCounts()},
             authentication_rows=1,
         ),
-    ]
+    }
 
 
-def groups() -> list[Built]:
-    return [
-        Built(
+def groups() -> dict[int, Built]:
+    return {
+        0: Built(
             parts={"groups": part("groups", 6, 1), "ocsf-groups": part("ocsf-groups", 7, 1)},
             changes={"groups": ChangeCounts()},
+            edge_table="kept/edges",
         )
-    ]
+    }
 
 
 def composed(run: Run, authentication: str = "complete") -> tuple[Manifest, Published]:
-    return compose(run, checkpoints(authentication), members(), groups(), tenant_id=TENANT, now=NOW)
+    return compose(
+        run,
+        checkpoints(authentication),
+        members(),
+        groups(),
+        None,
+        labels="kept/labels",
+        tenant_id=TENANT,
+        now=NOW,
+    )
 
 
 def test_manifest_of_a_first_run() -> None:
@@ -149,6 +161,11 @@ def test_next_run_gets_the_parts_by_bucket_and_the_delta_links() -> None:
     assert published.parts["groups"] == [part("groups", 6, 1)]
     assert published.hidden == [part("hidden", 9, 1), None]
     assert published.delta_links == {"users": "https://graph/users", "groups": "https://graph/groups"}
+    assert (published.edge_tables, published.labels) == (["kept/edges"], "kept/labels")
+    assert published.counted == {"authentication": [2, 1], "sign-in": [0, 0]}
+    assert (published.cut, published.group_cut) == (Cut(2, 4), Cut(1, 8))
+    assert (published.run_id, published.full_run_at) == (FIRST, "2026-11-21T09:00:00Z")
+    assert published.optional == {"authentication": OptionalDataset("complete", "2026-11-21T09:03:00Z")}
     # How many buckets there were is how many parts there are, empty ones included.
     assert {dataset: len(parts) for dataset, parts in published.parts.items()} == {
         "users": 2,
@@ -157,6 +174,50 @@ def test_next_run_gets_the_parts_by_bucket_and_the_delta_links() -> None:
         "groups": 1,
         "ocsf-groups": 1,
     }
+
+
+def test_bucket_that_an_incremental_run_did_not_build_is_as_it_was() -> None:
+    """So is what it did not read."""
+    _, before = composed(a_run())
+    later = a_run(run_id=SECOND, sequence=2, kind="incremental", follows=FIRST, previous_run_id=FIRST)
+    later.started_at, later.datasets = "2026-11-21T10:00:00Z", ["users", "groups"]
+    known = checkpoints()
+    rebuilt = Built(
+        parts={"users": part("users", 8, 1), "memberships": None, "ocsf-users": part("ocsf-users", 8, 1)},
+        changes={"users": ChangeCounts(0, 0, 1), "memberships": ChangeCounts()},
+        changes_part=PartRef(f"runs/{SECOND}/changes-0001.jsonl.gz", 1, 10, "cd" * 32),
+        authentication_rows=0,
+    )
+    manifest, published = compose(
+        later,
+        {name: known[name] for name in later.datasets},
+        {1: rebuilt},
+        {},
+        before,
+        labels="kept/others",
+        tenant_id=TENANT,
+        now=NOW,
+    )
+    document = msgspec.to_builtins(manifest)
+    validate_manifest(document)
+    assert (document["kind"], document["changes"]["datasets"]["users"]["removed"]) == ("incremental", 1)
+    assert {name: (entry["rows"], len(entry["parts"])) for name, entry in document["datasets"].items()} == {
+        "users": (4, 2),
+        "groups": (1, 1),
+        "memberships": (4, 1),
+        "ocsf-users": (4, 2),
+        "ocsf-groups": (1, 1),
+        "authentication": (2, 0),
+    }
+    assert document["datasets"]["authentication"]["as_of"] == "2026-11-21T09:03:00Z"
+    assert published.parts == before.parts | {
+        "users": [part("users", 1, 3), part("users", 8, 1)],
+        "ocsf-users": [part("ocsf-users", 3, 3), part("ocsf-users", 8, 1)],
+    }
+    assert (published.hidden, published.edge_tables) == (before.hidden, before.edge_tables)
+    assert published.counted == {"authentication": [2, 0], "sign-in": [0, 0]}
+    assert (published.full_run_at, published.optional) == (before.full_run_at, before.optional)
+    assert published.labels == "kept/others"
 
 
 async def test_pointer_names_the_manifest_that_is_stored() -> None:

@@ -13,7 +13,7 @@ from shared.directory.users import (
     user_record,
 )
 from shared.errors import InvalidPage
-from shared.graph.objects import OrgData, Reference, Removed, SignInActivity, User
+from shared.graph.objects import ObjectId, OrgData, Reference, Removed, SignInActivity, User
 
 GONE = {"@removed": {"reason": "deleted"}}
 BINNED = {"@removed": {"reason": "changed"}}
@@ -85,7 +85,7 @@ def test_manager_references_of_repeated_rows_are_strung_together() -> None:
     document = {"id": "a", "manager@delta": [{"id": "m1"}]}
     again = {"id": "a", "manager@delta": [{"id": "m1", **GONE}, {"id": "m2"}]}
     users, _ = read_users(rows(document, again))
-    assert manager_of(users["a"].manager) == "m2"
+    assert user_record(users["a"]).manager_id == "m2"
 
 
 def test_merge_keeps_the_order_of_first_appearance() -> None:
@@ -112,6 +112,34 @@ def test_manager_is_the_last_one_set_and_not_removed(
     references: list[Reference] | None, manager: str | None
 ) -> None:
     assert manager_of(references) == manager
+    assert user_record(User("a", manager_changes=references)).manager_id == manager
+
+
+@pytest.mark.parametrize(
+    ("changes", "manager"),
+    [
+        (None, "m"),
+        ([], "m"),
+        ([no_longer("m")], None),
+        ([no_longer("n")], "m"),
+        ([set_to("n")], "n"),
+        ([set_to("n"), no_longer("m")], "n"),
+        ([set_to("n"), no_longer("n")], None),
+    ],
+)
+def test_manager_who_was_listed_is_changed_by_what_the_delta_tells(
+    changes: list[Reference] | None, manager: str | None
+) -> None:
+    """A list is followed by the changes since it began."""
+    assert manager_of(changes, "m") == manager
+    assert user_record(User("a", manager=ObjectId("m"), manager_changes=changes)).manager_id == manager
+
+
+def test_user_in_the_list_and_in_the_delta_that_follows_is_one() -> None:
+    listed = {"id": "a", "displayName": "A", "manager": {"id": "m", "displayName": "M"}}
+    users, _ = read_users(rows(listed, {"id": "a", "manager@delta": [{"id": "m", **GONE}]}))
+    record = user_record(users["a"])
+    assert (record.display_name, record.manager_id) == ("A", None)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +182,7 @@ def test_every_field_of_graph_lands_in_its_own_field() -> None:
     texts = {
         name: f"{name}!"
         for name in User.__struct_fields__
-        if name not in ("id", "manager", "removed", "employee_org_data", "account_enabled")
+        if name not in ("id", "manager", "manager_changes", "removed", "employee_org_data", "account_enabled")
         and not name.endswith(("date_time", "_date", "mails", "addresses", "phones", "sync_enabled"))
     }
     times = {
@@ -170,7 +198,7 @@ def test_every_field_of_graph_lands_in_its_own_field() -> None:
             **times,  # type: ignore[arg-type]
             employee_org_data=OrgData("cost!"),
             on_premises_sync_enabled=True,
-            manager=[set_to("m")],
+            manager=ObjectId("m"),
         )
     )
     renamed = {

@@ -1,5 +1,6 @@
 """`make demo`, as a person calls it."""
 
+import gzip
 import json
 import re
 import signal
@@ -48,11 +49,63 @@ def test_demo_shows_what_was_published(tmp_path: Path) -> None:
     validate_manifest(manifest)
     assert pointer["run_id"] in output
     assert f"manifest        {pointer['manifest']}" in output
+    for name in sorted(path.name for path in snapshot.glob("runs/*")):
+        validate_manifest(json.loads((snapshot / "runs" / name / "manifest.json").read_text()))
     user, event = _document(output, "One user as published"), _document(output, "The same user as OCSF")
     validate_line("users", user)
     validate_line("ocsf-users", event)
     assert event["user"]["uid"] == user["id"]
     assert {"manager_id", "groups", "authentication", "on_premises"} <= user.keys()
+
+
+def test_demo_shows_what_changed(tmp_path: Path) -> None:
+    """A second run, as the manifest and its changes tell it."""
+    code, output, errors = run("demo", f"--users={USERS}", "--seed=2", f"--directory={tmp_path}")
+    assert (code, errors) == (0, "")
+    snapshot = tmp_path / "snapshot"
+    pointer = json.loads((snapshot / "current.json").read_text())
+    manifest = json.loads((snapshot / pointer["manifest"]).read_text())
+    first = json.loads((snapshot / "runs" / manifest["previous_run_id"] / "manifest.json").read_text())
+    assert (first["kind"], manifest["kind"]) == ("full", "incremental")
+
+    told = output[output.index("\nThe tenant changes") :]
+    assert re.search(r"^The tenant changes  12 things happen$", told, re.M)
+    assert f"\nWhat changed  run {pointer['run_id']}, incremental, sequence 2\n" in told
+    for dataset, counts in manifest["changes"]["datasets"].items():
+        updated = f"{counts['updated']} updated, " if dataset != "memberships" else ""
+        said = rf"^  {dataset} +{counts['added']} added, {updated}{counts['removed']} removed$"
+        assert re.search(said, told, re.M), dataset
+    changes = [
+        json.loads(line)
+        for part in manifest["changes"]["parts"]
+        for line in gzip.decompress((snapshot / part["path"]).read_bytes()).splitlines()
+    ]
+    of_users = [one for one in changes if one["dataset"] == "users"]
+    joined = [one["record"] for one in of_users if one["operation"] == "added"]
+    assert len(joined) == 2
+    for user in joined:
+        assert re.search(rf"^    \+ {re.escape(user['display_name'])} +{user['job_title']}", told, re.M)
+    assert [one["reason"] for one in of_users if one["operation"] == "removed"] == ["soft_deleted"]
+    assert re.search(r"^    - \S.* soft_deleted$", told, re.M)
+    signs = re.findall(r"^    ([+~-]) ", told, re.M)
+    rest = sum(int(number) for number in re.findall(r"^      and (\d+) more \w+$", told, re.M))
+    assert len(signs) + rest == len(changes)
+
+    def row(name: str, *values: object) -> str:
+        return rf"^  {name} +{' +'.join(map(str, values))}$"
+
+    for name, member in (("requests", "requests"), ("resource units", "resource_units")):
+        costs = [one["graph"][member] for one in (first, manifest)]
+        assert re.search(row(name, *costs), told, re.M), name
+        assert costs[1] < costs[0] / 2
+    paths = [
+        {part["path"] for dataset in one["datasets"].values() for part in dataset["parts"]}
+        for one in (first, manifest)
+    ]
+    assert re.search(row("parts written", len(paths[0]), len(paths[1] - paths[0])), told, re.M)
+    assert re.search(row("parts carried over", len(paths[1] & paths[0])), told, re.M)
+    assert re.search(row("time", r"[\d.]+ s", r"[\d.]+ s"), told, re.M)
+    assert re.search(row("CPU", r"[\d.]+ s", r"[\d.]+ s"), told, re.M)
 
 
 def _document(output: str, title: str) -> dict[str, Any]:

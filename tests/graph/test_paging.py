@@ -24,15 +24,20 @@ from shared.snapshots.shuffle import Cut, RowWriter
 from shared.snapshots.state import Checkpoint, Run
 from tests.graph.conftest import ALICE, Line, told
 
-PAGES = r"/delta|/deletedItems"
+PAGES = r"/delta|/deletedItems|/users\?.*expand"
+BEGIN = "/v1.0/users/delta"
+"""Where an incremental run begins, as far as these tests care."""
 
 
-def context_of(line: Line, collector: PagedCollector) -> SliceContext:
-    """A slice of one bucket that never needs storage."""
+def context_of(line: Line, collector: PagedCollector, *, begin: bool = False) -> SliceContext:
+    """A slice of one bucket that never needs storage; with `begin` one of a delta, else of a list."""
     run = cast("Run", SimpleNamespace(cut=Cut(1, 16)))  # all that reading a page needs of a run
+    link = line.origin + BEGIN if begin else None
     return SliceContext(
         run=run,
-        checkpoint=Checkpoint(dataset=collector.dataset, as_of="2026-11-21T09:00:00Z"),
+        checkpoint=Checkpoint(
+            dataset=collector.dataset, as_of="2026-11-21T09:00:00Z", begin=link, cursor=link
+        ),
         graph=line.client,
         rows=RowWriter(collector.streams(run)),
         visited=VisitedLinks(),
@@ -43,8 +48,8 @@ def context_of(line: Line, collector: PagedCollector) -> SliceContext:
     )
 
 
-async def read_chain(line: Line, collector: PagedCollector) -> SliceContext:
-    context = context_of(line, collector)
+async def read_chain(line: Line, collector: PagedCollector, *, begin: bool = False) -> SliceContext:
+    context = context_of(line, collector, begin=begin)
     for _ in range(1_000):
         if await collector.step(context) is Progress.ENDED:
             return context
@@ -157,8 +162,11 @@ def final_link(link: str) -> Action:
 
 
 COLLECTORS = pytest.mark.parametrize(
-    "collector",
-    [pytest.param(UsersCollector(), id="delta"), pytest.param(DeletedUsersCollector(), id="list")],
+    ("collector", "begin"),
+    [
+        pytest.param(UsersCollector(), True, id="delta"),
+        pytest.param(DeletedUsersCollector(), False, id="list"),
+    ],
 )
 
 
@@ -178,7 +186,7 @@ COLLECTORS = pytest.mark.parametrize(
     ],
 )
 async def test_links_that_go_round_end_the_dataset(
-    line: Line, collector: PagedCollector, fault: Action, requests: int
+    line: Line, collector: PagedCollector, begin: bool, fault: Action, requests: int
 ) -> None:
     async def any_page(call: Call, _answer: Answer) -> Reply:
         return await fault(call, page)
@@ -189,34 +197,36 @@ async def test_links_that_go_round_end_the_dataset(
     line.tenant.faults.add(any_page, PAGES, times=None)
 
     with pytest.raises(InvalidPage, match=f"{collector.dataset}.*second time"):
-        await read_chain(line, collector)
+        await read_chain(line, collector, begin=begin)
 
     assert len(line.requests) == requests
 
 
 @COLLECTORS
 async def test_a_link_to_another_host_gets_neither_a_request_nor_a_token(
-    line: Line, collector: PagedCollector
+    line: Line, collector: PagedCollector, begin: bool
 ) -> None:
     async with TenantServer(other := Tenant()) as elsewhere:
         link = f"{elsewhere.url}/v1.0/users/delta?$skiptoken=s3cr3t"
         line.tenant.faults.add(faults.foreign_link(link), PAGES)
 
         with pytest.raises(InvalidPage, match=f"{collector.dataset}: .*127.0.0.1.*not followed") as raised:
-            await read_chain(line, collector)
+            await read_chain(line, collector, begin=begin)
 
     assert other.requests == []
     assert "s3cr3t" not in told(raised.value)
 
 
-async def test_a_delta_link_to_another_host_is_not_kept(line: Line) -> None:
+@pytest.mark.parametrize("begin", [True, False], ids=["at the end", "at the beginning of a list"])
+async def test_a_delta_link_to_another_host_is_not_kept(line: Line, begin: bool) -> None:
     line.tenant.faults.add(final_link("https://graph.evil.example/v1.0/users/delta?$deltatoken=x"), PAGES)
 
-    context = context_of(line, UsersCollector())
+    context = context_of(line, UsersCollector(), begin=begin)
     with pytest.raises(InvalidPage, match=r"users: .*graph\.evil\.example"):
         await UsersCollector().step(context)
 
     assert context.checkpoint.delta_link is None
+    assert context.checkpoint.minted is None
 
 
 async def test_empty_and_repeated_pages_are_no_end(line: Line) -> None:
@@ -225,11 +235,34 @@ async def test_empty_and_repeated_pages_are_no_end(line: Line) -> None:
     line.tenant.delta_empty_page_every = 1
     line.tenant.delta_replay_every = 2
 
-    context = await read_chain(line, UsersCollector())
+    context = await read_chain(line, UsersCollector(), begin=True)
 
     assert user_ids(context) == people
     assert context.checkpoint.pages > 8
     assert context.checkpoint.delta_link
+
+
+async def test_a_list_is_followed_by_what_changed_while_it_was_read(line: Line) -> None:
+    """Whoever came, went or changed meanwhile, before or after its page was read, is as it is at the end."""
+    directory = line.tenant.directory
+    first, *_, last = [directory.add_user({}) for _ in range(7)]
+    line.tenant.list_page_objects = 2
+
+    async def meanwhile(_call: Call, answer: Answer) -> Reply:
+        directory.delete_user(first)
+        directory.update_user(last, {"city": "Oslo"})
+        directory.add_user({"id": "new"})
+        return await answer()
+
+    line.tenant.faults.add(meanwhile, r"/users\?.*skiptoken", skip=1)
+    context = await read_chain(line, UsersCollector())
+
+    assert user_ids(context) == set(directory.users)
+    asked = [request.path for request in line.requests]
+    assert ["deltatoken=latest" in path for path in asked] == [True] + [False] * (len(asked) - 1)
+    assert ["/delta" in path for path in asked[1:]] == [False] * 4 + [True]
+    assert context.checkpoint.delta_link
+    assert context.checkpoint.delta_link != context.checkpoint.minted
 
 
 PEOPLE = [f"{number:02}" for number in range(12)]
@@ -265,7 +298,7 @@ async def test_any_split_into_pages_gives_the_same_objects(
     line.tenant.faults.add(served(pages), times=None)
     line.tenant.requests.clear()
 
-    context = await read_chain(line, UsersCollector())
+    context = await read_chain(line, UsersCollector(), begin=True)
 
     assert user_ids(context) == set(PEOPLE)
     assert len(line.requests) == len(pages) == context.checkpoint.pages

@@ -1,21 +1,28 @@
 """The demo's own words and numbers, without any process."""
 
+import gzip
 import json
 import os
 import re
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from sandbox.demo.app_api import BuildProgress, CurrentRun, DatasetProgress
+from sandbox.demo.changes import Entries, Entry, changes_between
+from sandbox.demo.changes_summary import fitting, show_changes, show_events
 from sandbox.demo.coverage import Authentication, Coverage, User, count_coverage
 from sandbox.demo.json_text import json_text
 from sandbox.demo.process_usage import usage_of
 from sandbox.demo.progress import progress_view
+from sandbox.demo.snapshot import Manifest, Snapshot
+from sandbox.demo.summary import WIDTH as PAGE_WIDTH
 from sandbox.demo.summary import share, size
 
 WIDTH = 40
@@ -148,3 +155,113 @@ def test_progress_in_bars_ends_full() -> None:
     assert "2,001 complete" in last[0]
     assert "unavailable (licence)" in last[1]
     assert "2 of 2 buckets complete" in last[2]
+
+
+def _snapshot(directory: Path, run_id: str, **datasets: list[dict[str, Any]]) -> Snapshot:
+    """A snapshot on disk; `changes` are what it changed."""
+
+    def part(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        path = f"{run_id}-{name}.jsonl.gz"
+        (directory / path).write_bytes(gzip.compress(b"\n".join(json.dumps(row).encode() for row in rows)))
+        return {"path": path, "rows": len(rows), "bytes": 0, "sha256": ""}
+
+    changes = datasets.pop("changes", [])
+    counts = {
+        dataset: {
+            operation: sum((one["dataset"], one["operation"]) == (dataset, operation) for one in changes)
+            for operation in ("added", "updated", "removed")
+        }
+        for dataset in ("users", "groups", "memberships")
+    }
+    manifest = {
+        "run_id": run_id,
+        "sequence": 2,
+        "kind": "incremental",
+        "buckets": 1,
+        "datasets": {
+            name: {"status": "complete", "rows": len(rows), "parts": [part(name, rows)]}
+            for name, rows in datasets.items()
+        },
+        "graph": {"requests": 1, "resource_units": 1, "throttled": 0, "retried": 0},
+        "changes": {"datasets": counts, "parts": [part("changes", changes)] if changes else []},
+    }
+    return Snapshot(directory, "manifest.json", msgspec.convert(manifest, Manifest))
+
+
+ANNA = {"id": "a", "display_name": "Anna", "job_title": "Clerk", "groups": ["g"], "changed_at": "1"}
+BERT = {"id": "b", "display_name": "Bert", "city": "Paris", "groups": ["g"], "changed_at": "1"}
+CLEO = {"id": "c", "display_name": "Cleo", "changed_at": "1"}
+STAFF = {"id": "g", "display_name": "Staff", "member_count": 1, "changed_at": "1"}
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path) -> tuple[Snapshot, Snapshot]:
+    """Anna came, Bert moved and left a group, Cleo was deleted."""
+    bert = {"id": "b", "display_name": "Bert", "country": "France", "groups": [], "changed_at": "2"}
+    staff = STAFF | {"member_count": 2, "changed_at": "2"}
+    changes: list[dict[str, Any]] = [
+        {"dataset": "users", "operation": "added", "id": "a", "record": ANNA},
+        {"dataset": "users", "operation": "updated", "id": "b", "record": bert},
+        {"dataset": "users", "operation": "removed", "id": "c", "reason": "deleted"},
+        {"dataset": "groups", "operation": "updated", "id": "g", "record": staff},
+        {"dataset": "memberships", "operation": "added", "id": "g|member|a", "record": {}},
+        {"dataset": "memberships", "operation": "added", "id": "g|owner|0123456789", "record": {}},
+        {"dataset": "memberships", "operation": "removed", "id": "g|member|b"},
+        {"dataset": "memberships", "operation": "removed", "id": "g|owner|c"},
+    ]
+    return (
+        _snapshot(tmp_path, "1", users=[BERT, CLEO], groups=[STAFF]),
+        _snapshot(tmp_path, "2", users=[ANNA, bert], groups=[staff], changes=changes),
+    )
+
+
+def test_changes_have_names_and_fields(two_runs: tuple[Snapshot, Snapshot]) -> None:
+    assert changes_between(*two_runs) == {
+        "users": Entries(
+            added=[Entry("Anna", ("Clerk", "in 1 group"))],
+            updated=[Entry("Bert", ("country", "city", "groups"))],
+            removed=[Entry("Cleo", ("deleted",))],
+        ),
+        "groups": Entries(updated=[Entry("Staff", ("member_count 1 \u2192 2",))]),
+        "memberships": Entries(
+            added=[
+                Entry("Anna", ("member of Staff",)),
+                Entry("object 01234567", ("owner of Staff",)),
+            ],
+            removed=[Entry("Bert", ("member of Staff",)), Entry("Cleo", ("owner of Staff",))],
+        ),
+    }
+
+
+def test_few_changes_are_shown_and_the_rest_counted(two_runs: tuple[Snapshot, Snapshot]) -> None:
+    changes = changes_between(*two_runs)
+    changes["users"].added = [Entry("N" * 90, ("x" * 60, "y" * 60))] * 6
+    output = StringIO()
+    show_changes(Console(file=output, width=PAGE_WIDTH), two_runs[1], changes)
+    printed = output.getvalue().splitlines()
+    assert max(map(len, printed)) <= PAGE_WIDTH
+    assert sum(line.startswith("    + N") for line in printed) == 4
+    assert "      and 2 more added" in printed
+    assert "  memberships     2 added, 2 removed" in printed
+
+
+def test_parts_are_shown_as_far_as_they_fit() -> None:
+    parts = ["city", "country", "department"]
+    assert [fitting(parts, width) for width in (25, 24, 22, 14)] == [
+        "city, country, department",
+        "city, country and 1 more",
+        "city and 2 more",
+        "city, country\u2026",
+    ]
+    assert fitting([], 10) == ""
+
+
+def test_events_are_not_broken_over_lines() -> None:
+    output = StringIO()
+    events = {f"something_of_kind_{number}": 10 + number for number in range(12)}
+    show_events(Console(file=output, width=PAGE_WIDTH), events)
+    _, title, *lines = output.getvalue().splitlines()
+    assert title == "The tenant changes  186 things happen"
+    assert max(map(len, lines)) <= PAGE_WIDTH
+    assert all(re.match(r"  \d+ \S something of kind \d+", line) for line in lines)
+    assert ", ".join(line.strip().removesuffix(",") for line in lines).count("something of kind") == 12

@@ -6,7 +6,7 @@ For what is about the bytes and their order. Whether storage itself behaves so i
 from collections.abc import AsyncIterator, Sequence
 from itertools import count
 
-from shared.errors import StorageUnavailable
+from shared.errors import StateUnreadable
 from shared.snapshots.blobs import BlobContainer
 
 
@@ -39,7 +39,7 @@ class MemoryContainer(BlobContainer):
 
     async def read_range(self, path: str, offset: int, length: int) -> bytes:
         if path not in self.blobs:
-            raise StorageUnavailable(f"Storage could not read {path} in container `{self.name}`.")
+            raise StateUnreadable(f"{path} is gone from container `{self.name}`.")
         return self.blobs[path][offset : offset + length]
 
     async def write(

@@ -1,7 +1,8 @@
-"""Parts: the same records in the same turns are the same bytes, and any gzip reader reads them."""
+"""Parts: the same segments are the same bytes, any gzip reader reads them, and each can be had by itself."""
 
 import gzip
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -13,12 +14,12 @@ from hypothesis import strategies as st
 
 from shared.errors import SnapshotLost
 from shared.snapshots.parts import (
-    LINES_AT_ONCE,
+    PartReader,
     PartRef,
     PartWriter,
-    decompress,
+    StoredPart,
+    open_part,
     read_lines,
-    read_part,
     rows_of,
 )
 from tests.snapshots.memory import MemoryContainer
@@ -32,19 +33,22 @@ class Line(msgspec.Struct, omit_defaults=True):
 lines_decoder = msgspec.json.Decoder(Line)
 lines = st.lists(st.builds(Line, st.text(max_size=6), st.none() | st.text(max_size=30)), max_size=60)
 turns = st.lists(st.integers(0, 20), max_size=10)
-"""How many records are added at a time; the rest follow at once."""
+"""How many records each segment has; the rest are one more."""
 
 
 def many(count: int) -> list[Line]:
     return [Line(f"{number:06}", "x" * (number * 37 % 61)) for number in range(count)]
 
 
+def segments_of(records: Sequence[Line], sizes: Sequence[int]) -> list[list[Line]]:
+    remaining: Iterator[Line] = iter(records)
+    return [*(list(islice(remaining, size)) for size in sizes), list(remaining)]
+
+
 def filled(records: Sequence[Line], sizes: Sequence[int] = ()) -> PartWriter:
     writer = PartWriter()
-    remaining: Iterator[Line] = iter(records)
-    for size in sizes:
-        writer.add(list(islice(remaining, size)))
-    writer.add(list(remaining))
+    for segment in segments_of(records, sizes):
+        writer.add(segment)
     return writer
 
 
@@ -53,61 +57,104 @@ async def stored_form(records: Sequence[Line], sizes: Sequence[int] = ()) -> byt
     container = MemoryContainer()
     part = await filled(records, sizes).store(container, "parts/users")
     assert part is not None
-    assert part.rows == len(records)
-    return container.blobs[part.path]
+    assert part.ref.rows == len(records)
+    return container.blobs[part.ref.path]
+
+
+async def opened(
+    records: Sequence[Line], sizes: Sequence[int] = ()
+) -> tuple[MemoryContainer, StoredPart | None, PartReader]:
+    container = MemoryContainer("directory")
+    part = await filled(records, sizes).store(container, "parts/users")
+    return container, part, await open_part(container, part)
 
 
 @given(lines.filter(bool), turns)
 async def test_standard_gzip_and_json_read_what_was_written(records: list[Line], sizes: list[int]) -> None:
-    """Whatever the turns in which it was added."""
+    """Whatever its segments."""
     stored = await stored_form(records, sizes)
     text = gzip.decompress(stored).decode()
     # Only \n ends a line: U+2028 and its like stand in names.
     read = [json.loads(line) for line in text.split("\n") if line]
     assert read == [msgspec.to_builtins(record) for record in records]
     assert text.endswith("\n")
-    assert read_lines(stored, lines_decoder) == records
-    assert decompress(stored) == text.encode()
 
 
 @given(lines.filter(bool), turns)
-async def test_same_records_in_the_same_turns_are_the_same_bytes(
+async def test_gzip_readers_that_go_line_by_line_read_all_segments(
     records: list[Line], sizes: list[int]
 ) -> None:
-    """A build has the same turns again: they are its segments."""
+    """A reader that stopped at the end of the first member would miss the others."""
+    stored = await stored_form(records, sizes)
+    with gzip.open(io.BytesIO(stored)) as file:
+        assert [json.loads(line) for line in file] == [msgspec.to_builtins(record) for record in records]
+
+
+@given(lines.filter(bool), turns)
+async def test_same_records_in_the_same_segments_are_the_same_bytes(
+    records: list[Line], sizes: list[int]
+) -> None:
     assert await stored_form(records, sizes) == await stored_form(records, sizes)
 
 
-@settings(max_examples=30)
-@given(st.lists(st.integers(0, 3), max_size=5), st.integers(1, LINES_AT_ONCE))
-async def test_turns_of_whole_rounds_are_the_same_bytes_as_one_turn(rounds: list[int], rest: int) -> None:
-    """Other turns give the same lines in other bytes: the compressor takes what it is given at a time."""
-    sizes = [number * LINES_AT_ONCE for number in rounds]
-    records = many(sum(sizes) + rest)
-    assert await stored_form(records, sizes) == await stored_form(records)
+@given(lines, turns)
+async def test_each_segment_can_be_had_by_itself(records: list[Line], sizes: list[int]) -> None:
+    _, part, reader = await opened(records, sizes)
+    segments = segments_of(records, sizes)
+    assert [reader.segment(number, lines_decoder) for number in range(len(segments))] == segments
+    assert reader.all(lines_decoder) == records
+    for number, segment in enumerate(segments):
+        member, rows = reader.member(number)
+        assert rows == len(segment)
+        assert bool(member) == bool(segment)
+        assert not member or read_lines(member, lines_decoder) == segment
+    if part is not None:
+        assert part.rows == list(map(len, segments))
+        assert part.sizes == [len(reader.member(number)[0]) for number in range(len(segments))]
+        assert sum(part.sizes) == part.ref.bytes
 
 
-async def test_gzip_header_has_neither_time_nor_name() -> None:
-    stored = await stored_form([Line("a")])
-    assert stored[:4] == b"\x1f\x8b\x08\x00"
-    assert stored[4:8] == b"\x00\x00\x00\x00"
+@given(lines.filter(bool), turns, st.data())
+async def test_segments_that_are_copied_are_the_same_bytes_as_those_made_anew(
+    records: list[Line], sizes: list[int], data: st.DataObject
+) -> None:
+    """Any of them copied and the rest made anew: the same part."""
+    container, part, reader = await opened(records, sizes)
+    writer = PartWriter()
+    for number, segment in enumerate(segments_of(records, sizes)):
+        if data.draw(st.booleans()):
+            writer.copy(*reader.member(number))
+        else:
+            writer.add(segment)
+    assert await writer.store(container, "parts/users") == part
+    assert len(container.blobs) == 1
 
 
-@pytest.mark.parametrize("count", [1, LINES_AT_ONCE - 1, LINES_AT_ONCE, LINES_AT_ONCE + 1, 3 * LINES_AT_ONCE])
-async def test_lines_that_are_encoded_in_turns_are_all_there(count: int) -> None:
-    records = many(count)
-    assert read_lines(await stored_form(records), lines_decoder) == records
-    assert read_lines(await stored_form(records, [100] * (count // 100)), lines_decoder) == records
+async def test_part_without_rows_has_no_segment_with_rows() -> None:
+    _, part, reader = await opened([])
+    assert part is None
+    assert [reader.segment(number, lines_decoder) for number in (0, 7)] == [[], []]
+    assert reader.member(7) == (b"", 0)
+    assert reader.all(lines_decoder) == []
+
+
+@pytest.mark.parametrize("sizes", [(), (1,)])
+async def test_gzip_headers_have_neither_time_nor_name(sizes: tuple[int, ...]) -> None:
+    _, part, reader = await opened([Line("a"), Line("b")], sizes)
+    assert part is not None
+    for number in range(len(part.sizes)):
+        member, _ = reader.member(number)
+        assert member[:4] == b"\x1f\x8b\x08\x00"
+        assert member[4:8] == b"\x00\x00\x00\x00"
 
 
 async def test_part_is_named_by_the_digest_of_what_is_stored() -> None:
-    container = MemoryContainer()
-    part = await filled([Line("a"), Line("b")]).store(container, "parts/users")
+    container, part, reader = await opened([Line("a"), Line("b")])
     assert part is not None
-    stored = container.blobs[part.path]
+    stored = container.blobs[part.ref.path]
     digest = hashlib.sha256(stored).hexdigest()
-    assert part == PartRef(f"parts/users/{digest}.jsonl.gz", 2, len(stored), digest)
-    assert await read_part(container, part, lines_decoder) == [Line("a"), Line("b")]
+    assert part.ref == PartRef(f"parts/users/{digest}.jsonl.gz", 2, len(stored), digest)
+    assert reader.all(lines_decoder) == [Line("a"), Line("b")]
 
 
 async def test_part_of_no_records_is_not_stored() -> None:
@@ -139,14 +186,14 @@ async def test_named_part_may_be_written_again() -> None:
     assert first.bytes == len(container.blobs[path])
     other = await filled([Line("b"), Line("c")]).store_as(container, path)
     assert other is not None
-    assert await read_part(container, other, lines_decoder) == [Line("b"), Line("c")]
+    assert read_lines(container.blobs[path], lines_decoder) == [Line("b"), Line("c")]
     assert list(container.blobs) == [path]
 
 
 async def test_part_that_is_gone_says_so() -> None:
-    part = PartRef("parts/users/x.jsonl.gz", 1, 1, "x")
+    part = StoredPart(PartRef("parts/users/x.jsonl.gz", 1, 1, "x"), [1], [1])
     with pytest.raises(SnapshotLost, match=r"parts/users/x\.jsonl\.gz is gone") as raised:
-        await read_part(MemoryContainer("directory"), part, lines_decoder)
+        await open_part(MemoryContainer("directory"), part)
     assert "`directory`" in str(raised.value)
 
 
@@ -163,6 +210,7 @@ async def test_large_parts_come_back(texts: list[str]) -> None:
 
 
 async def test_large_parts_shrink() -> None:
-    records = many(20 * LINES_AT_ONCE)
-    stored = await stored_form(records)
-    assert len(stored) < len(decompress(stored)) / 4
+    """Segments as small as a build's do not cost what the compressor finds."""
+    records = many(20 * 256)
+    stored = await stored_form(records, [256] * 20)
+    assert len(stored) < len(gzip.decompress(stored)) / 4

@@ -26,7 +26,7 @@ ids = st.one_of(
 )
 """Graph's ids are GUIDs. Nothing breaks, and all stays sorted, if one is not."""
 
-totals = st.sampled_from([2**doublings for doublings in range(13)])
+totals = st.sampled_from([2**doublings for doublings in range(17)])
 small_cuts = st.builds(Cut, st.sampled_from((1, 2, 4, 8)), st.sampled_from((1, 2, 4, 8)))
 streams = st.dictionaries(st.sampled_from(("users", "edges", "counts")), small_cuts, min_size=1, max_size=3)
 
@@ -45,9 +45,11 @@ def test_segments_rise_with_ids_whatever_these_are(total: int, some: list[str]) 
 
 
 def test_segments_rise_with_ids_on_both_sides_of_every_digit() -> None:
-    """Every id of up to three of these: digits, their neighbours, and the far ends."""
-    characters = "\x00/0129:@AFG`abefg~é\U0001f600"
-    prefixes = sorted("".join(chosen) for length in range(4) for chosen in product(characters, repeat=length))
+    """Every id of up to four of these: digits, their neighbours, and the far ends."""
+    characters = "\x00/09:@AFG`afg~é\U0001f600"
+    prefixes = sorted(
+        "".join(chosen) for length in range(DIGITS + 1) for chosen in product(characters, repeat=length)
+    )
     table = SegmentTable(POSITIONS)
     segments = [table[prefix] for prefix in prefixes]
     assert segments == sorted(segments)
@@ -61,9 +63,10 @@ def test_segment_of_a_guid_is_its_numeric_position(total: int, guid: str) -> Non
 
 
 def test_every_segment_has_as_many_ids() -> None:
-    prefixes = [f"{position:03x}" for position in range(POSITIONS)]
+    prefixes = [f"{position:0{DIGITS}x}" for position in range(POSITIONS)]
     for total in (1, 2, 64, POSITIONS):
-        filled = Counter(SegmentTable(total)[prefix] for prefix in prefixes)
+        table = SegmentTable(total)
+        filled = Counter(table[prefix] for prefix in prefixes)
         assert filled == dict.fromkeys(range(total), POSITIONS // total)
 
 

@@ -108,6 +108,12 @@ class World:
         await self.drain()
         return run_id
 
+    async def run_full(self) -> str:
+        """Ask for a run that reads everything and work it off."""
+        run_id = await self.sync.start(full=True)
+        await self.drain()
+        return run_id
+
     async def drain(self, pick: Callable[[int], int] = lambda count: 0) -> None:
         """Deliver messages until none is left; `pick` chooses the next by the number of those waiting."""
         for _ in range(MAX_MESSAGES):

@@ -1,0 +1,1 @@
+"""Incremental runs: what a snapshot becomes when only what changed is read."""

@@ -26,8 +26,8 @@ lint: setup  ## ruff and mypy strict
 format: setup
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-bench: setup  ## a full sync beside its floor and beside the SDK's typed loop
-	@$(BIN)/python -m bench
+bench: setup  ## a sync beside its floor and the SDK's typed loop; SCALE=10k, 100k or 1m: growth up to there
+	@$(BIN)/python -m bench $(if $(SCALE),--scale $(SCALE))
 
 lock:  ## pin requirements*.in with hashes into requirements*.txt
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure a full sync, and show what it costs beside what it might."""
+"""`python -m bench`: measure full and incremental syncs, and show what they cost beside what they might."""
 
 import argparse
 import sys
@@ -7,15 +7,20 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from bench.document import update
-from bench.run import ROOT, Failed, Plan, run, serving
-from bench.scale import Scale
+from bench.document import ONE_SCALE, SEVERAL_SCALES, update
+from bench.growth import GrowthSummary
+from bench.results import Growth, Results, SyncCost
+from bench.run import ROOT, Failed, Plan, grow, run, serving
+from bench.scale import SCALES, Scale
 from bench.summary import Summary
 from bench.table import markdown, show, show_profile
 from sandbox.azurite import AzuriteError
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 PIPE_WIDTH = 160
+WORKERS = 2
+MOST_USERS_FOR_WORKERS = 100_000
+"""Where nothing is said of workers: it takes as long again."""
 
 
 def main() -> int:
@@ -28,28 +33,55 @@ def main() -> int:
             Scale.of(arguments), arguments.repetitions, arguments.typed_users, indexing_pairs=arguments.pairs
         )
         if arguments.profile:
-            _profile(plan, arguments.json, console)
+            _profile(plan, arguments, console)
             return 0
-        results = run(plan, lambda text: progress.print(f"[dim]{text} …[/dim]"))
+        summary, command = _measure(plan, arguments, progress)
     except (Failed, AzuriteError, ValueError) as error:
         progress.print(str(error), style="red", markup=False)
         return 1
-    summary = Summary(results)
     show(summary, console)
-    if arguments.json:
-        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
     if arguments.update_docs:
-        update(DOCUMENT, markdown(summary))
+        update(DOCUMENT, command, markdown(summary))
     return 0
 
 
-def _profile(plan: Plan, output: Path | None, console: Console) -> None:
-    with serving(plan) as served:
-        cost = served.sync("--profile")
-    assert cost.profile is not None
-    show_profile(cost.profile, console)
+def _measure(
+    plan: Plan, arguments: argparse.Namespace, progress: Console
+) -> tuple[Summary | GrowthSummary, str]:
+    """What was measured, and the command under which the document has it."""
+
+    def say(text: str) -> None:
+        progress.print(f"[dim]{text} …[/dim]")
+
+    if arguments.scale or arguments.workers:
+        scales = [plan.scale]
+        if arguments.scale:
+            names = list(SCALES)
+            scales = [SCALES[name] for name in names[: names.index(arguments.scale) + 1]]
+        few = [WORKERS if scale.users <= MOST_USERS_FOR_WORKERS else 0 for scale in scales]
+        growth = grow(scales, [arguments.workers] * len(scales) if arguments.workers else few, say)
+        _write(arguments.json, growth)
+        return GrowthSummary(growth), SEVERAL_SCALES
+    results = run(plan, say)
+    _write(arguments.json, results)
+    return Summary(results), ONE_SCALE
+
+
+def _profile(plan: Plan, arguments: argparse.Namespace, console: Console) -> None:
+    with serving(SCALES.get(arguments.scale, plan.scale)) as served:
+        if arguments.profile == "full":
+            costs = [served.sync("--profile")]
+        else:
+            _, costs = served.syncs("--profile")
+    for cost in costs:
+        assert cost.profile is not None
+        show_profile(cost.profile, console)
+    _write(arguments.json, costs)
+
+
+def _write(output: Path | None, measured: Growth | Results | list[SyncCost]) -> None:
     if output:
-        output.write_bytes(msgspec.json.format(msgspec.json.encode(cost), indent=1))
+        output.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=1))
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,7 +97,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=plan.indexing_pairs, metavar="N", help="of cold starts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
     parser.add_argument("--update-docs", action="store_true", help="put the tables into docs/performance.md")
-    parser.add_argument("--profile", action="store_true", help="only show where the CPU of one sync goes")
+    parser.add_argument(
+        "--scale", choices=SCALES, help="growth instead: one repetition of each scale up to this one"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help=f"processes at the queue, at every scale; without --scale, at the one that is given ({WORKERS})",
+    )
+    parser.add_argument(
+        "--profile",
+        nargs="?",
+        const="full",
+        choices=("full", "incremental"),
+        help="only show where the CPU of one sync goes, or of each incremental one",
+    )
     return parser.parse_args()
 
 

@@ -1,16 +1,22 @@
-"""Keeps the numbers in `docs/performance.md`: they stand between two markers and come from a run."""
+"""Keeps the numbers in `docs/performance.md`: they stand between markers and come from a run."""
 
 from pathlib import Path
 
-BEGIN = "<!-- numbers of `python -m bench --update-docs`: begin -->"
-END = "<!-- numbers of `python -m bench --update-docs`: end -->"
+ONE_SCALE = "python -m bench --update-docs"
+SEVERAL_SCALES = "python -m bench --scale 1m --update-docs"
 
 
-def update(document: Path, numbers: str) -> None:
+def markers(command: str) -> tuple[str, str]:
+    """What stands before and after the numbers of this command."""
+    return f"<!-- numbers of `{command}`: begin -->", f"<!-- numbers of `{command}`: end -->"
+
+
+def update(document: Path, command: str, numbers: str) -> None:
     """Replace what stands between the markers. Raises ValueError where they are missing."""
+    first, last = markers(command)
     text = document.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{document} has no markers for the numbers: {BEGIN} … {END}")
-    document.write_text(f"{before}{BEGIN}\n\n{numbers}\n\n{END}{after}", encoding="utf-8")
+        raise ValueError(f"{document} has no markers for the numbers: {first} … {last}")
+    document.write_text(f"{before}{first}\n\n{numbers}\n\n{last}{after}", encoding="utf-8")

@@ -30,10 +30,29 @@ class Profile(msgspec.Struct):
     samples: int
 
 
+class StorageUse(msgspec.Struct):
+    """What was asked of Storage. Writes that were skipped because the blob was there count as well."""
+
+    reads: int = 0
+    bytes_read: int = 0
+    writes: int = 0
+    bytes_written: int = 0
+
+
+class Touched(msgspec.Struct):
+    """The buckets that a run built, of how many."""
+
+    members: int
+    all_members: int
+    groups: int
+    all_groups: int
+
+
 class SyncCost(msgspec.Struct):
-    """One full sync in a process of its own."""
+    """One sync in a process of its own."""
 
     formats: str
+    kind: str
     start_cpu: float
     """Interpreter, imports, clients, and one first request to Graph and to Storage."""
     phases: dict[str, float]
@@ -45,8 +64,18 @@ class SyncCost(msgspec.Struct):
     peak: int
     model_modules: int
     """Modules of `msgraph.generated.models` that were loaded at the end."""
+    late_modules: int
+    """Modules that were still imported while it ran."""
     rows: dict[str, int]
-    """Rows published, by dataset."""
+    """Rows of the snapshot, by dataset."""
+    changes: dict[str, int]
+    """Records added, updated and removed, by dataset."""
+    touched: Touched
+    storage: StorageUse
+    stored: int
+    """Bytes that lie in Storage at the end."""
+    digest: str
+    """SHA-256 over all published parts."""
     requests: int = 0
     """As the server counted them, without the one of the start."""
     profile: Profile | None = None
@@ -54,6 +83,18 @@ class SyncCost(msgspec.Struct):
     @property
     def cpu(self) -> float:
         return sum(self.phases.values())
+
+
+class WorkerCost(msgspec.Struct):
+    """One of several processes that worked the same full sync off."""
+
+    cpu: float
+    """Without what the process costs before."""
+    wall: float
+    peak: int
+    messages: int
+    digest: str
+    """SHA-256 over all published parts, as this worker reads them."""
 
 
 class FloorCost(msgspec.Struct):
@@ -114,6 +155,8 @@ class Repetition(msgspec.Struct):
     """With the default formats."""
     bare: SyncCost
     """With no formats."""
+    rounds: list[SyncCost]
+    """The incremental syncs that follow the default one, as `bench.pages.changes.ROUNDS` has them."""
 
 
 class IndexingPair(msgspec.Struct):
@@ -127,8 +170,25 @@ class Machine(msgspec.Struct):
     python: str
 
 
+class Sized(msgspec.Struct):
+    """One scale of several: the default sync, what follows it, and the same by several workers at once."""
+
+    scale: Scale
+    pages: dict[str, Facts]
+    sync: SyncCost
+    rounds: list[SyncCost]
+    workers: list[WorkerCost]
+
+
+class Growth(msgspec.Struct):
+    """Several scales, the smallest first."""
+
+    machine: Machine
+    sizes: list[Sized]
+
+
 class Results(msgspec.Struct):
-    """A whole run."""
+    """A whole run at one scale."""
 
     scale: Scale
     machine: Machine

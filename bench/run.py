@@ -4,29 +4,34 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from urllib.request import urlopen
 
 import msgspec
 
-from bench.processes.sync import STORAGE
+from bench.pages.changes import ROUNDS
+from bench.processes.engine import STORAGE
 from bench.results import (
     FloorCost,
+    Growth,
     IndexingCost,
     IndexingPair,
     Machine,
     Repetition,
     Results,
+    Sized,
     SyncCost,
     TypedCost,
+    WorkerCost,
 )
 from bench.scale import Scale
 from bench.server import REQUESTS, Ready
 from sandbox.azurite import Azurite
+from shared.graph.queries import LIST_PAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 _WARM_UP_REQUESTS = 1
@@ -69,14 +74,34 @@ class Served:
         return _measure(FloorCost, "floor", "--directory", str(self._directory))
 
     def typed(self, plan: Plan) -> TypedCost:
-        return _measure(TypedCost, "typed", "--origin", self.origin, "--pages", str(plan.typed_group_pages))
+        pages = ["--user-pages", str(ceil(plan.typed_users / LIST_PAGE))]
+        pages += ["--group-pages", str(plan.typed_group_pages)]
+        return _measure(TypedCost, "typed", "--origin", self.origin, *pages)
 
     def sync(self, *arguments: str) -> SyncCost:
-        """One sync into an Azurite of its own, so that none inherits another's blobs."""
-        before = self._requests()
+        """One full sync into an Azurite of its own, so that none inherits another's blobs."""
+        return self.syncs(*arguments, rounds=0)[0]
+
+    def syncs(self, *arguments: str, rounds: int = len(ROUNDS)) -> tuple[SyncCost, list[SyncCost]]:
+        """A full sync, and an incremental one after each round of changes, each in a process of its own."""
+        with Azurite() as azurite:
+            costs = [self._sync(azurite, number, arguments) for number in range(1 + rounds)]
+        return costs[0], costs[1:]
+
+    def workers(self, count: int) -> list[WorkerCost]:
+        """One full sync by so many processes, which share a real queue."""
         with Azurite() as azurite:
             environment = {STORAGE: azurite.account().connection_string}
-            cost = _measure(SyncCost, "sync", "--origin", self.origin, *arguments, environment=environment)
+            command = ["worker", "--origin", self.origin]
+            processes = [_start(*command, "--first", environment=environment)]
+            processes += [_start(*command, environment=environment) for _ in range(count - 1)]
+            return [_collect(WorkerCost, "worker", process) for process in processes]
+
+    def _sync(self, azurite: Azurite, number: int, arguments: Sequence[str]) -> SyncCost:
+        before = self._requests()
+        environment = {STORAGE: azurite.account().connection_string}
+        command = ["--origin", self.origin, "--number", str(number), *arguments]
+        cost = _measure(SyncCost, "sync", *command, environment=environment)
         cost.requests = self._requests() - before - _WARM_UP_REQUESTS
         return cost
 
@@ -86,11 +111,11 @@ class Served:
 
 
 @contextmanager
-def serving(plan: Plan) -> Iterator[Served]:
+def serving(scale: Scale) -> Iterator[Served]:
     """Make the pages and serve them from another process."""
     with TemporaryDirectory(prefix="bench-") as name:
-        command = [sys.executable, "-m", "bench.server", *plan.scale.arguments()]
-        command += ["--directory", name, "--listed-users", str(plan.typed_users)]
+        command = [sys.executable, "-m", "bench.server", *scale.arguments()]
+        command += ["--directory", name]
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
         assert process.stdout is not None
@@ -107,16 +132,32 @@ def serving(plan: Plan) -> Iterator[Served]:
 
 def run(plan: Plan, say: Callable[[str], None]) -> Results:
     """Measure everything. `say` is told what comes next."""
-    with serving(plan) as served:
+    with serving(plan.scale) as served:
         repetitions = []
         for number in range(1, plan.repetitions + 1):
-            say(f"repetition {number} of {plan.repetitions}: floor, sync, sync without formats")
-            repetitions.append(Repetition(served.floor(), served.sync(), served.sync("--formats", "")))
+            say(f"repetition {number} of {plan.repetitions}: floor, sync, what follows, sync without formats")
+            floor = served.floor()
+            sync, rounds = served.syncs()
+            repetitions.append(Repetition(floor, sync, served.sync("--formats", ""), rounds))
         say("the SDK's typed loop")
         typed = served.typed(plan)
         facts = served.facts
     say("cold start")
     return Results(plan.scale, _machine(), facts, repetitions, typed, _indexing(plan.indexing_pairs))
+
+
+def grow(scales: Sequence[Scale], workers: Sequence[int], say: Callable[[str], None]) -> Growth:
+    """Measure each scale once, and by so many workers; with none, they are left out."""
+    sizes = []
+    for scale, count in zip(scales, workers, strict=True):
+        say(f"{scale.users:,} users: making the pages")
+        with serving(scale) as served:
+            say(f"{scale.users:,} users: sync, and what follows")
+            sync, rounds = served.syncs()
+            if count:
+                say(f"{scale.users:,} users: the same sync by {count} workers")
+            sizes.append(Sized(scale, served.facts, sync, rounds, served.workers(count) if count else []))
+    return Growth(_machine(), sizes)
 
 
 def _indexing(pairs: int) -> list[IndexingPair]:
@@ -137,13 +178,27 @@ def _indexing(pairs: int) -> list[IndexingPair]:
 
 
 def _measure[T](kind: type[T], module: str, *arguments: str, environment: dict[str, str] | None = None) -> T:
+    return _collect(kind, module, _start(module, *arguments, environment=environment))
+
+
+def _start(
+    module: str, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", f"bench.processes.{module}", *arguments]
-    ended: subprocess.CompletedProcess[Any] = subprocess.run(
-        command, cwd=ROOT, env=os.environ | (environment or {}), capture_output=True, check=False
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    if ended.returncode:
-        raise Failed(f"The process `{module}` failed:\n{ended.stderr.decode(errors='replace')[-2000:]}")
-    return msgspec.json.decode(ended.stdout.splitlines()[-1], type=kind)
+
+
+def _collect[T](kind: type[T], module: str, process: subprocess.Popen[bytes]) -> T:
+    output, errors = process.communicate()
+    if process.returncode:
+        raise Failed(f"The process `{module}` failed:\n{errors.decode(errors='replace')[-2000:]}")
+    return msgspec.json.decode(output.splitlines()[-1], type=kind)
 
 
 def _machine() -> Machine:

@@ -8,13 +8,15 @@ import msgspec
 
 from shared.graph.queries import LIST_PAGE
 
-USERS_A_PAGE = 200
+CHANGES_A_PAGE = 200
 """`users/delta` as Graph cuts it; the client has no say."""
 GROUPS_A_PAGE = 200
 LINKS_A_PAGE = 500
 """`groups/delta` ends a page at so many entries of `members@delta` and `owners@delta`; groups are split."""
 REPORT_SHARE = 0.9
 """The registration report has no row for a disabled user."""
+SINGLE_REQUESTS = 4
+"""Of a full sync: two `$count`, the delta link that is minted before the list, its replay after it."""
 
 
 class Scale(msgspec.Struct, frozen=True):
@@ -56,8 +58,31 @@ class Scale(msgspec.Struct, frozen=True):
         return ceil(self.users * REPORT_SHARE)
 
     @property
+    def name(self) -> str:
+        return next((name for name, scale in SCALES.items() if scale == self), f"{self.users:,}")
+
+    @property
+    def user_pages(self) -> int:
+        return ceil(self.users / LIST_PAGE)
+
+    @property
+    def group_pages(self) -> int:
+        """The fewest that Graph's limits allow."""
+        return max(ceil(self.groups / GROUPS_A_PAGE), ceil(self.memberships / LINKS_A_PAGE))
+
+    @property
+    def report_pages(self) -> int:
+        return ceil(self.report_rows / LIST_PAGE)
+
+    @property
     def least_requests(self) -> int:
-        """What the page sizes allow: every page once, and nothing else (so without the two `$count`)."""
-        users = ceil(self.users / USERS_A_PAGE)
-        groups = max(ceil(self.groups / GROUPS_A_PAGE), ceil(self.memberships / LINKS_A_PAGE))
-        return users + groups + ceil(self.report_rows / LIST_PAGE)
+        """What a full sync needs at least: every page once, and the single requests."""
+        return self.user_pages + self.group_pages + self.report_pages + SINGLE_REQUESTS
+
+
+SCALES = {
+    "10k": Scale(10_000, 1_000, 50_000),
+    "100k": Scale(100_000, 10_000, 500_000),
+    "1m": Scale(1_000_000, 100_000, 5_000_000),
+}
+"""Growth is measured over these, alike in all but size. The smallest comes first."""

@@ -15,13 +15,11 @@ from urllib.parse import unquote
 import msgspec
 
 from bench.pages.archive import Archive, Facts, Kind
-from bench.pages.make import PATHS, make_pages
+from bench.pages.make import FIRST, MINT, USERS_DELTA, make_pages
 from bench.scale import Scale
 
 REQUESTS = "/bench/requests"
 """How many requests were answered so far, this one not counted."""
-
-_KINDS: dict[str, Kind] = {path: kind for kind, path in PATHS.items()}
 
 
 class Ready(msgspec.Struct):
@@ -58,14 +56,24 @@ class PageServer:
         self._requests += 1
         if path in self._counts:
             return _response("200 OK", "text/plain", str(self._counts[path]).encode())
-        kind = _KINDS.get(path)
-        number = int(query.rpartition(".")[2]) if "skiptoken=" in query else 0
-        if kind is None or number >= self.archive.count(kind):
+        kind, number = _page(path, query)
+        if number >= self.archive.count(kind):
             return _response("404 Not Found", "text/plain", b"no such page")
         if "gzip" not in head.lower():
             return _response("406 Not Acceptable", "text/plain", b"the pages are gzip")
         body = self.archive.stored(kind, number)
         return _response("200 OK", "application/json", body, "Content-Encoding: gzip\r\n")
+
+
+def _page(path: str, query: str) -> tuple[Kind, int]:
+    """What is asked for: a link ends with the kind and number of its page; the rest begins a chain."""
+    token = query.rpartition("token=")[2]
+    if token == "latest" and path == USERS_DELTA:
+        return MINT, 0
+    if "token=" in query:
+        _, kind, number = token.split(".")
+        return kind, int(number)
+    return FIRST.get(path, ""), 0
 
 
 def _response(status: str, content_type: str, body: bytes, headers: str = "") -> bytes:
@@ -76,12 +84,12 @@ def _response(status: str, content_type: str, body: bytes, headers: str = "") ->
     return head.encode() + body
 
 
-async def _run(scale: Scale, directory: Path, listed_users: int) -> None:
+async def _run(scale: Scale, directory: Path) -> None:
     pages = PageServer(scale)
     # The port comes first: pages name the server in their links.
     server = await asyncio.start_server(pages.serve, "127.0.0.1", 0)
     origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    make_pages(scale, origin, directory, listed_users=listed_users)
+    make_pages(scale, origin, directory)
     pages.archive = Archive(directory)
     print(msgspec.json.encode(Ready(origin, pages.archive.facts)).decode(), flush=True)
     async with server:
@@ -92,9 +100,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.server", description=__doc__)
     Scale.add_arguments(parser)
     parser.add_argument("--directory", type=Path, required=True, help="where the pages are written")
-    parser.add_argument("--listed-users", type=int, required=True, metavar="N")
     arguments = parser.parse_args()
-    asyncio.run(_run(Scale.of(arguments), arguments.directory, arguments.listed_users))
+    asyncio.run(_run(Scale.of(arguments), arguments.directory))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from bench.pages.changes import ROUNDS
 from bench.results import Repetition, Results, SyncCost
 
 PER_USERS = 100_000
@@ -14,6 +15,7 @@ MOST_MEMORY = 200_000_000
 MOST_REQUESTS = 1.05
 MOST_MODULES = 60
 MOST_INDEXING = 1.3
+MOST_INCREMENTAL = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,13 @@ class Spread:
         listed = list(values)
         return cls(median(listed), min(listed), max(listed))
 
+    @property
+    def percent(self) -> "Spread":
+        return Spread(self.median * 100, self.least * 100, self.most * 100)
+
     def text(self, digits: int = 2, suffix: str = "") -> str:
+        if self.least == self.most:
+            return f"{self.median:.{digits}f}{suffix}"
         spread = f"{self.least:.{digits}f} to {self.most:.{digits}f}"
         return f"{self.median:.{digits}f}{suffix} ({spread})"
 
@@ -71,6 +79,11 @@ class Summary:
         self.typed_by_collecting = Spread.of(
             self.typed / (_collecting(one.sync) * self._factor) for one in repetitions
         )
+        self.rounds = [
+            Spread.of(one.rounds[number].cpu / one.sync.cpu for one in repetitions)
+            for number in range(len(ROUNDS))
+        ]
+        """CPU of the incremental syncs, as shares of the full one before them."""
         self.users_a_second = Spread.of(results.scale.users / one.sync.cpu for one in repetitions)
         self.peak = Spread.of(one.sync.peak / 1e6 for one in repetitions)
         self.bare_peak = Spread.of(one.bare.peak / 1e6 for one in repetitions)
@@ -136,6 +149,7 @@ class Summary:
             Bar(
                 f"fewer than {MOST_MODULES} of the SDK's model modules", str(modules), modules < MOST_MODULES
             ),
+            *incremental_bars(self.rounds),
             Bar(
                 f"indexing at most {MOST_INDEXING:g} x an app with one empty function",
                 self.indexing.text(suffix=" x"),
@@ -145,6 +159,19 @@ class Summary:
 
     def _cpu(self, of: Callable[[Repetition], float]) -> Spread:
         return Spread.of(of(one) * self._factor for one in self.results.repetitions)
+
+
+def incremental_bars(shares: Iterable[Spread]) -> list[Bar]:
+    """One for each round in which something changed."""
+    return [
+        Bar(
+            f"incremental, {one.name} changed: at most {MOST_INCREMENTAL:.0%} of the full sync's CPU",
+            share.percent.text(1, " %"),
+            share.median <= MOST_INCREMENTAL,
+        )
+        for one, share in zip(ROUNDS, shares, strict=True)
+        if one.users or one.memberships
+    ]
 
 
 def _collecting(sync: SyncCost) -> float:

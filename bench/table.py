@@ -1,6 +1,6 @@
 """The summary as tables: the same rows for the terminal and for Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -9,12 +9,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.results import Profile, ProfileLine
-from bench.summary import Summary
+from bench.graph_time import GraphTime, full_time, incremental_time
+from bench.growth import GrowthSummary
+from bench.pages.changes import ROUNDS
+from bench.pages.make import FULL
+from bench.results import Machine, Profile, ProfileLine, Sized, SyncCost
+from bench.summary import Bar, Summary
 
 _TOP = 40
 _TOP_OF_A_PHASE = 12
 _TOP_PACKAGES = 15
+_MINUTE = 60
 _EVERYTHING = 0.95
 """What holds more than this share of all is only the way there."""
 
@@ -29,11 +34,28 @@ class Section:
 
 
 def sections(summary: Summary) -> list[Section]:
-    return [_verdicts(summary), _cpu(summary), _phases(summary), _rest(summary)]
+    return [
+        _verdicts(summary.bars()),
+        _cpu(summary),
+        _phases(summary),
+        _incremental(summary),
+        _rest(summary),
+    ]
 
 
-def _verdicts(summary: Summary) -> Section:
-    rows = [(bar.name, bar.measured, "PASS" if bar.holds else "FAIL") for bar in summary.bars()]
+def growth_sections(summary: GrowthSummary) -> list[Section]:
+    sizes = summary.growth.sizes
+    return [
+        _verdicts(summary.bars()),
+        _sizes(summary),
+        *(_following(f"Incremental syncs, {one.scale.users:,} users", one.sync, one.rounds) for one in sizes),
+        _workers(summary),
+        _graph_time(sizes),
+    ]
+
+
+def _verdicts(bars: list[Bar]) -> Section:
+    rows = [(bar.name, bar.measured, "PASS" if bar.holds else "FAIL") for bar in bars]
     return Section("Bars", ("bar", "measured", ""), rows)
 
 
@@ -94,6 +116,143 @@ def _phases(summary: Summary) -> Section:
     )
 
 
+def _incremental(summary: Summary) -> Section:
+    """Of the last repetition; the bars have the spread of all."""
+    last = summary.results.repetitions[-1]
+    return _following("Incremental syncs after the default one", last.sync, last.rounds)
+
+
+def _following(title: str, full: SyncCost, rounds: list[SyncCost]) -> Section:
+    changed = ["everything", *(one.name for one in ROUNDS)]
+    rows = []
+    for name, cost in zip(changed, [full, *rounds], strict=True):
+        touched, use = cost.touched, cost.storage
+        rows.append(
+            (
+                name if cost is not full else "full sync",
+                f"{cost.cpu:.2f} s",
+                f"{cost.cpu / full.cpu:.1%}",
+                f"{cost.start_cpu:.2f} s",
+                f"{cost.requests:,}",
+                f"{sum(cost.changes.values()):,}" if cost is not full else "",
+                f"{touched.members + touched.groups} of {touched.all_members + touched.all_groups}",
+                f"{use.bytes_read / 1e6:,.1f} in {use.reads:,}",
+                f"{use.bytes_written / 1e6:,.1f} in {use.writes:,}",
+                f"{cost.peak / 1e6:.0f} MB",
+            )
+        )
+    return Section(
+        title,
+        (
+            "what changed",
+            "CPU",
+            "of the full",
+            "CPU before",
+            "Graph requests",
+            "records changed",
+            "buckets built",
+            "MB read from Storage",
+            "MB written",
+            "peak",
+        ),
+        rows,
+    )
+
+
+def _sizes(summary: GrowthSummary) -> Section:
+    sizes = summary.growth.sizes
+
+    def row(name: str, value: Callable[[Sized], str]) -> tuple[str, ...]:
+        return (name, *map(value, sizes))
+
+    return Section(
+        "Growth of a full sync",
+        ("", *(f"{one.scale.users:,} users" for one in sizes)),
+        [
+            row("groups", lambda one: f"{one.scale.groups:,}"),
+            row("memberships", lambda one: f"{one.scale.memberships:,}"),
+            row("pages, as JSON", lambda one: f"{_pages(one)[0] / 1e6:,.0f} MB"),
+            row("pages, as gzip", lambda one: f"{_pages(one)[1] / 1e6:,.0f} MB"),
+            row("CPU", lambda one: f"{one.sync.cpu:,.1f} s"),
+            row("CPU for 1,000 users", lambda one: f"{one.sync.cpu / one.scale.users * 1e6:.1f} ms"),
+            row("users a second of CPU", lambda one: f"{one.scale.users / one.sync.cpu:,.0f}"),
+            row("wall time", lambda one: f"{one.sync.wall:,.1f} s"),
+            row("peak memory", lambda one: f"{one.sync.peak / 1e6:.0f} MB"),
+            row("buckets", lambda one: f"{one.sync.touched.all_members} + {one.sync.touched.all_groups}"),
+            row(
+                "Graph requests, and the least",
+                lambda one: f"{one.sync.requests:,} of {one.scale.least_requests:,}",
+            ),
+            row("bytes stored at the end", lambda one: f"{one.sync.stored / 1e6:,.0f} MB"),
+            *(
+                row(phase, lambda one, phase=phase: f"{one.sync.phases.get(phase, 0.0):.2f} s")  # type: ignore[misc]
+                for phase in sizes[-1].sync.phases
+            ),
+        ],
+    )
+
+
+def _workers(summary: GrowthSummary) -> Section:
+    rows = []
+    for one in summary.growth.sizes:
+        workers = one.workers
+        if not workers:
+            continue
+        rows.append(
+            (
+                f"{one.scale.users:,}",
+                f"{one.sync.wall:.1f} s",
+                f"{max(worker.wall for worker in workers):.1f} s",
+                " + ".join(f"{worker.cpu:.1f}" for worker in workers),
+                " + ".join(str(worker.messages) for worker in workers),
+                ", ".join(f"{worker.peak / 1e6:.0f}" for worker in workers),
+                "same" if all(worker.digest == one.sync.digest for worker in workers) else "DIFFERENT",
+            )
+        )
+    return Section(
+        f"The same full sync by {summary.workers} processes at one queue",
+        ("users", "wall, 1 process", "wall", "CPU s", "messages", "peak MB", "parts, byte for byte"),
+        rows,
+    )
+
+
+def _graph_time(sizes: list[Sized]) -> Section:
+    rows = []
+    for one in sizes:
+        full = full_time(one.scale, one.pages)
+        rows.append(_graph_row(f"{one.scale.users:,} users, full", full))
+        for number, happened in enumerate(ROUNDS, 1):
+            time = incremental_time(one.pages, number)
+            rows.append(_graph_row(f"{one.scale.users:,} users, {happened.name}", time))
+    return Section(
+        "Graph's part of a run, computed: the longest chain, since chains run side by side",
+        ("run", "users", "groups", "report", "units", "units alone", "Graph's part"),
+        rows,
+    )
+
+
+def _graph_row(name: str, time: GraphTime) -> tuple[str, ...]:
+    return (
+        name,
+        _duration(time.users),
+        _duration(time.groups),
+        _duration(time.report),
+        f"{time.units:,}",
+        _duration(time.by_units),
+        _duration(time.total),
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / _MINUTE:,.1f} min" if seconds >= _MINUTE else f"{seconds:.2f} s"
+
+
+def _pages(one: Sized) -> tuple[int, int]:
+    """Bytes of the pages of a full sync: plain, and as gzip."""
+    facts = [one.pages[kind] for kind in FULL]
+    return sum(fact.plain for fact in facts), sum(fact.compressed for fact in facts)
+
+
 def _rest(summary: Summary) -> Section:
     results = summary.results
     indexing = results.indexing
@@ -123,20 +282,36 @@ def describe(summary: Summary) -> str:
     """What was measured, in one paragraph."""
     results = summary.results
     scale, machine = results.scale, results.machine
-    plain = sum(results.pages[kind].plain for kind in ("users", "groups", "authentication"))
-    stored = sum(results.pages[kind].compressed for kind in ("users", "groups", "authentication"))
+    plain = sum(results.pages[kind].plain for kind in FULL)
+    stored = sum(results.pages[kind].compressed for kind in FULL)
     return (
         f"{scale.users:,} users, {scale.groups:,} groups, {scale.memberships:,} memberships; "
         f"{plain / 1e6:,.0f} MB of pages, {stored / 1e6:,.0f} MB as gzip. "
         f"{len(results.repetitions)} repetitions, {len(results.indexing)} pairs of cold starts. "
-        f"Python {machine.python} on {machine.cpus} x {machine.model}."
+        f"{_on(machine)}"
     )
 
 
-def show(summary: Summary, console: Console) -> None:
-    console.print(describe(summary), soft_wrap=True)
-    for section in sections(summary):
+def describe_growth(summary: GrowthSummary) -> str:
+    sizes = ", ".join(f"{one.scale.users:,}" for one in summary.growth.sizes)
+    return f"{sizes} users; one repetition. {_on(summary.growth.machine)}"
+
+
+def _on(machine: Machine) -> str:
+    return f"Python {machine.python} on {machine.cpus} x {machine.model}."
+
+
+def show(summary: Summary | GrowthSummary, console: Console) -> None:
+    description, tables = _content(summary)
+    console.print(description, soft_wrap=True)
+    for section in tables:
         _print(section, console)
+
+
+def _content(summary: Summary | GrowthSummary) -> tuple[str, list[Section]]:
+    if isinstance(summary, GrowthSummary):
+        return describe_growth(summary), growth_sections(summary)
+    return describe(summary), sections(summary)
 
 
 def show_profile(profile: Profile, console: Console) -> None:
@@ -166,9 +341,10 @@ def show_profile(profile: Profile, console: Console) -> None:
         _print(Section(f"{phase}: {total:.2f} s", ("line", "s", "share"), top), console)
 
 
-def markdown(summary: Summary) -> str:
-    pieces = [describe(summary)]
-    for section in sections(summary):
+def markdown(summary: Summary | GrowthSummary) -> str:
+    description, tables = _content(summary)
+    pieces = [description]
+    for section in tables:
         lines = [f"| {' | '.join(section.columns)} |", "|---" + "|---:" * (len(section.columns) - 1) + "|"]
         lines += [f"| {' | '.join(row)} |" for row in section.rows]
         pieces += [f"**{section.title}**", "\n".join(lines)]

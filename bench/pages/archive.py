@@ -2,13 +2,13 @@
 
 import mmap
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import msgspec
 from isal import isal_zlib
 
-type Kind = Literal["users", "groups", "authentication", "users-list"]
-"""What a page is of. `users-list` is `/users` with 999 a page, for the SDK's typed loop only."""
+type Kind = str
+"""What a page is of: one of the kinds of a full sync, or the replay of a delta link (`users-delta-2`)."""
 
 GZIP_WINDOW = 16 + 15
 GZIP_LEVEL = 2
@@ -34,7 +34,7 @@ class Index(msgspec.Struct):
 
 
 class ArchiveWriter:
-    """Takes pages one after the other. Call `close` to write the index."""
+    """Takes pages of all kinds as they come, and keeps none. Call `close` to write the index."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -7,6 +7,7 @@ that does not fit is continued on the next page, as often as it takes.
 import random
 from collections.abc import Iterator
 
+from bench.pages.changes import ChangeMaker
 from bench.pages.people import DOMAIN, object_id
 from bench.scale import GROUPS_A_PAGE, LINKS_A_PAGE, Scale
 from sandbox.tenant.vocabulary import COUNTRIES, PROJECT_KINDS, PROJECTS
@@ -15,19 +16,32 @@ _OTHER_TYPES = ("device", "servicePrincipal", "group")
 _OTHER_SHARE = 0.04
 
 
-def group_pages(scale: Scale, users: list[str], rng: random.Random) -> Iterator[tuple[str, int]]:
-    """The `value` of each page, and how many objects are in it."""
+type MadeGroup = tuple[str, str, list[str]]
+"""Properties without the closing brace, the owner's link or nothing, the members' links."""
+
+
+def make_groups(
+    scale: Scale, users: list[str], rng: random.Random, changes: ChangeMaker
+) -> Iterator[MadeGroup]:
+    """All groups, one after the other."""
     ids = [object_id(rng) for _ in range(scale.groups)]
-    entries: list[str] = []
-    room = LINKS_A_PAGE
     for number, (group_id, size) in enumerate(zip(ids, _sizes(scale, rng), strict=True)):
         properties = _properties(number, group_id, rng)
         owner = _link("user", rng.choice(users))
         links = [_member(member, ids, rng) for member in rng.sample(users, size)]
+        changes.see_group(properties, links)
+        yield properties, owner, links
+
+
+def cut_groups(groups: Iterator[MadeGroup]) -> Iterator[list[str]]:
+    """The objects of each page."""
+    entries: list[str] = []
+    room = LINKS_A_PAGE
+    for properties, owner, links in groups:
         start = 0
         while owner or start < len(links):
             if room == 0 or len(entries) == GROUPS_A_PAGE:
-                yield ",".join(entries), len(entries)
+                yield entries
                 entries, room = [], LINKS_A_PAGE
             owners = f',"owners@delta":[{owner}]' if owner else ""
             room -= bool(owner)
@@ -38,7 +52,7 @@ def group_pages(scale: Scale, users: list[str], rng: random.Random) -> Iterator[
             start += len(taken)
             owner = ""
     if entries:
-        yield ",".join(entries), len(entries)
+        yield entries
 
 
 def _sizes(scale: Scale, rng: random.Random) -> list[int]:

@@ -1,4 +1,4 @@
-"""Users as `users/delta` sends them, and their rows of the registration report. JSON text, from templates.
+"""Users as `/users` lists them, and their rows of the registration report. JSON text, from templates.
 
 Members carry every property that the app selects; guests carry the few that guests have. What differs
 between people differs here too (ids, SIDs, numbers, dates, addresses), so that pages compress as real ones.

@@ -1,45 +1,23 @@
-"""One full sync by the real engine: real SDKs over HTTP, real Azurite, default settings.
+"""One sync in one process: a full one into an empty account, an incremental one where a snapshot lies.
 
-Only two things are stand-ins: the token is a constant, and messages wait in a list, worked off in order.
-`STORAGE` holds the connection string.
+Messages wait in a list instead of a queue, and are worked off one after the other.
 """
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 from collections import deque
-from typing import Any, override
 
 import msgspec
-from azure.core.credentials import AccessToken
-from azure.storage.blob.aio import BlobServiceClient
 
+from bench.processes.engine import engine
 from bench.processes.measure import CollectorWatch, Stopwatch, peak_bytes
 from bench.processes.sampler import Sampler
 from bench.results import SyncCost
-from shared.config import Settings
-from shared.directory.build import Builder
 from shared.directory.steps import Step
-from shared.directory.sync import DirectorySync
-from shared.graph import queries
-from shared.graph.client import GraphClient
-from shared.graph.policy import Usage
-from shared.snapshots.blobs import BlobContainer
-from shared.snapshots.manifest import read_manifest, read_pointer
-from shared.snapshots.state import Run, StateStore
 
 MODELS = "msgraph.generated.models."
-STORAGE = "BENCH_STORAGE"
-_ANYBODY = "00000000-0000-4000-8000-000000000001"
-
-
-class ConstantCredential:
-    """A token for a server that asks for none."""
-
-    async def get_token(self, *_: str, **__: Any) -> AccessToken:
-        return AccessToken("token", int(time.time()) + 3600)
 
 
 class MessageList:
@@ -53,55 +31,14 @@ class MessageList:
         self.waiting.append(step)
 
 
-class TimedSync(DirectorySync):
-    """The engine, with the two phases set apart that have no message of their own."""
-
-    stopwatch: Stopwatch
-
-    @override
-    async def _builder_of(self, run: Run) -> Builder:
-        with self.stopwatch.during("prepare build"):
-            return await super()._builder_of(run)
-
-    @override
-    async def _publish(self, run: Run) -> None:
-        with self.stopwatch.during("publish"):
-            await super()._publish(run)
-
-
-async def measure(origin: str, formats: str | None, *, profiled: bool) -> SyncCost:
-    """Run one full sync into an empty account. `formats` None is the app's default."""
+async def measure(origin: str, formats: str | None, number: int, *, profiled: bool) -> SyncCost:
+    """Run sync `number` into this account, from 0. `formats` None is the app's default."""
     stopwatch = Stopwatch()
-    settings = Settings.from_environment(
-        {
-            "ENTRA_TENANT_ID": _ANYBODY,
-            "ENTRA_CLIENT_ID": _ANYBODY,
-            "ENTRA_CREDENTIAL": "client-secret",
-            "KEY_VAULT_URL": "https://vault.example",
-            "DIRECTORY_STORAGE": os.environ[STORAGE],
-        }
-        | ({} if formats is None else {"DIRECTORY_FORMATS": formats})
-    )
     messages = MessageList()
-    async with (
-        BlobServiceClient.from_connection_string(os.environ[STORAGE]) as blobs,
-        GraphClient(ConstantCredential(), origin, settings.cloud.graph_scope) as graph,  # type: ignore[arg-type]
-    ):
-
-        async def client() -> GraphClient:
-            return graph
-
-        sync = TimedSync(
-            settings=settings,
-            state=StateStore(BlobContainer(blobs.get_container_client("sync-state"))),
-            output=BlobContainer(blobs.get_container_client(settings.container)),
-            queue=messages,  # type: ignore[arg-type]
-            graph=client,
-        )
-        sync.stopwatch = stopwatch
-        await graph.send(queries.count(graph, "users"), Usage(), subject="users", permission="none")
-        await sync.output.ensure()
+    async with engine(origin, formats, messages, stopwatch, number=number) as app:
+        sync = app.sync
         start_peak = peak_bytes()
+        modules = set(sys.modules)
         collector = CollectorWatch()
         sampler = Sampler(stopwatch) if profiled else None
         began = time.perf_counter()
@@ -113,39 +50,45 @@ async def measure(origin: str, formats: str | None, *, profiled: bool) -> SyncCo
                 await sync.handle(step)
         wall = time.perf_counter() - began
         profile = sampler.stop() if sampler else None
+        phases = dict(stopwatch.cpu)
         peak = peak_bytes()
-        rows = await _published(sync)
-    phases = dict(stopwatch.cpu)
-    return SyncCost(
-        formats=",".join(settings.formats),
-        start_cpu=phases.pop("start"),
-        phases=phases,
-        garbage_collection=collector.cpu,
-        wall=wall,
-        start_peak=start_peak,
-        peak=peak,
-        model_modules=sum(name.startswith(MODELS) for name in sys.modules),
-        rows=rows,
-        profile=profile,
-    )
-
-
-async def _published(sync: DirectorySync) -> dict[str, int]:
-    pointer = await read_pointer(sync.output)
-    manifest = await read_manifest(sync.output, pointer[0].manifest) if pointer else None
-    if manifest is None:
-        stored = await sync.state.run()
-        raise RuntimeError(f"The run did not end well: {stored[0].error if stored else 'there is none'}")
-    return {name: entry.rows for name, entry in manifest.datasets.items()}
+        late = len(set(sys.modules) - modules)
+        storage = msgspec.structs.replace(app.use)
+        manifest = await app.manifest()
+        return SyncCost(
+            formats=",".join(sync.settings.formats),
+            kind=manifest.kind,
+            start_cpu=phases.pop("start"),
+            phases=phases,
+            garbage_collection=collector.cpu,
+            wall=wall,
+            start_peak=start_peak,
+            peak=peak,
+            model_modules=sum(name.startswith(MODELS) for name in sys.modules),
+            late_modules=late,
+            rows={name: entry.rows for name, entry in manifest.datasets.items()},
+            changes={
+                name: one.added + one.updated + one.removed
+                for name, one in (manifest.changes.datasets.items() if manifest.changes else ())
+            },
+            touched=await app.touched(),
+            storage=storage,
+            stored=await app.stored(),
+            digest=await app.digest(),
+            profile=profile,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.processes.sync", description=__doc__)
     parser.add_argument("--origin", required=True)
     parser.add_argument("--formats", help="DIRECTORY_FORMATS; may be empty")
+    parser.add_argument("--number", type=int, default=0, help="of the run in this account, from 0")
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
-    cost = asyncio.run(measure(arguments.origin, arguments.formats, profiled=arguments.profile))
+    cost = asyncio.run(
+        measure(arguments.origin, arguments.formats, arguments.number, profiled=arguments.profile)
+    )
     print(msgspec.json.encode(cost).decode())
 
 

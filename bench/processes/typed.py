@@ -23,8 +23,8 @@ from bench.results import TypedCost
 from shared.graph.queries import LIST_PAGE, USER_PROPERTIES
 
 
-async def measure(origin: str, pages: int) -> TypedCost:
-    """All pages of `/users`; of groups and of the report so many, the first ones."""
+async def measure(origin: str, user_pages: int, group_pages: int) -> TypedCost:
+    """So many pages of users and of groups, and one of the report: the first ones."""
     cost = TypedCost({}, {}, {}, 0, 0)
     async with httpx.AsyncClient(timeout=60) as http:
         adapter = GraphRequestAdapter(
@@ -34,8 +34,8 @@ async def measure(origin: str, pages: int) -> TypedCost:
         adapter.base_url = f"{origin}/v1.0"
         graph: Any = GraphServiceClient(request_adapter=adapter)
         loops: dict[str, tuple[Any, Any, int]] = {
-            "users": (graph.users, _selected_users(), sys.maxsize),
-            "groups": (graph.groups.delta, None, pages),
+            "users": (graph.users, _selected_users(), user_pages),
+            "groups": (graph.groups.delta, None, group_pages),
             "authentication": (graph.reports.authentication_methods.user_registration_details, None, 1),
         }
         for kind, (builder, configuration, most) in loops.items():
@@ -61,7 +61,9 @@ def _selected_users() -> Any:
     from msgraph.generated.users.users_request_builder import UsersRequestBuilder
 
     parameters = UsersRequestBuilder.UsersRequestBuilderGetQueryParameters(
-        select=USER_PROPERTIES.split(","), top=LIST_PAGE
+        select=USER_PROPERTIES.removesuffix(",manager").split(","),
+        expand=["manager($select=id)"],
+        top=LIST_PAGE,
     )
     return RequestConfiguration(query_parameters=parameters)
 
@@ -69,9 +71,11 @@ def _selected_users() -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.processes.typed", description=__doc__)
     parser.add_argument("--origin", required=True)
-    parser.add_argument("--pages", type=int, required=True, help="how many pages of groups are read")
+    parser.add_argument("--user-pages", type=int, required=True)
+    parser.add_argument("--group-pages", type=int, required=True)
     arguments = parser.parse_args()
-    print(msgspec.json.encode(asyncio.run(measure(arguments.origin, arguments.pages))).decode())
+    cost = asyncio.run(measure(arguments.origin, arguments.user_pages, arguments.group_pages))
+    print(msgspec.json.encode(cost).decode())
 
 
 if __name__ == "__main__":

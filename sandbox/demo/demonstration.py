@@ -1,6 +1,8 @@
-"""The demo from start to end: start everything, fire the timer, watch, show what was published."""
+"""The demo from start to end: start everything, fire the timer, watch, show what was published; then let the
+tenant change, and do it again."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from sandbox.demo.app_api import AppApi, CurrentRun, SyncStatus
+from sandbox.demo.changes import changes_between
+from sandbox.demo.changes_summary import show_changes, show_costs, show_events
 from sandbox.demo.coverage import User, count_coverage
 from sandbox.demo.example import example_user
 from sandbox.demo.paths import shown
@@ -24,11 +28,14 @@ from sandbox.demo.summary import (
     show_files,
     show_published,
 )
+from sandbox.demo.tenant_api import let_things_happen
 from sandbox.services.errors import SandboxError
 from sandbox.services.sandbox import Sandbox, running_sandbox
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.1
 STALLED_SECONDS = 120.0
+LEAST_EVENTS = 12
+USERS_PER_EVENT = 100
 SETTINGS = {
     # The demo fires the timer itself.
     "SYNC_SCHEDULE": "0 0 0 1 1 *",
@@ -40,19 +47,27 @@ SETTINGS = {
 async def demonstrate(
     console: Console, directory: Path, *, users: int, seed: int, settings: Mapping[str, str] = SETTINGS
 ) -> None:
-    """Show one sync, and leave what it published in `directory/snapshot`.
+    """Show a sync, and one after the tenant has changed; leave what they published in `directory/snapshot`.
 
     Certificates and logs lie in `directory/demo`, beside those of a sandbox that runs meanwhile.
     Raises SandboxError if it does not publish.
     """
+    copy = directory / "snapshot"
     heading(console, "Entra Connector", f"a simulated tenant of {users:,} users, seed {seed}")
     async with running_sandbox(directory / "demo", users=users, seed=seed, settings=settings) as sandbox:
         show_services(console, sandbox)
-        measured = await _sync(console, sandbox)
-        snapshot = await asyncio.to_thread(
-            download_snapshot, sandbox.account, sandbox.certificates, directory / "snapshot"
-        )
-    show_summary(console, snapshot, measured)
+        first_measured = await _sync(console, sandbox, "Sync")
+        shutil.rmtree(copy, ignore_errors=True)
+        first = await asyncio.to_thread(download_snapshot, sandbox.account, sandbox.certificates, copy)
+        show_summary(console, first, first_measured)
+
+        count = max(LEAST_EVENTS, users // USERS_PER_EVENT)
+        show_events(console, await let_things_happen(sandbox, count, seed))
+        measured = await _sync(console, sandbox, "Sync again", after=first.manifest.run_id)
+        second = await asyncio.to_thread(download_snapshot, sandbox.account, sandbox.certificates, copy)
+    show_changes(console, second, changes_between(first, second))
+    show_costs(console, first, first_measured, second, measured)
+    show_files(console, second, shown(second.directory))
 
 
 def show_services(console: Console, sandbox: Sandbox) -> None:
@@ -63,24 +78,27 @@ def show_services(console: Console, sandbox: Sandbox) -> None:
     fact(console, "app", f"{sandbox.host.url}   function_app.py in Microsoft's Python worker library")
 
 
-async def _sync(console: Console, sandbox: Sandbox) -> Measured:
-    """Fire the timer and watch until the run is published."""
+async def _sync(console: Console, sandbox: Sandbox, title: str, *, after: str | None = None) -> Measured:
+    """Fire the timer and watch until a run is published that is not `after`."""
     assert sandbox.host is not None
-    heading(console, "Sync")
+    heading(console, title)
     before = usage_of(sandbox.host.pid)
     started = time.perf_counter()
     async with AppApi(sandbox.host) as api:
         await api.fire_timer()
         with progress_view(console) as view:
-            await _watch(api, view)
+            await _watch(api, view, after)
     wall_seconds = time.perf_counter() - started
-    after = usage_of(sandbox.host.pid)
-    cpu_seconds = after.cpu_seconds - before.cpu_seconds if before and after else None
-    return Measured(wall_seconds, cpu_seconds, after)
+    used = usage_of(sandbox.host.pid)
+    cpu_seconds = used.cpu_seconds - before.cpu_seconds if before and used else None
+    return Measured(wall_seconds, cpu_seconds, used)
 
 
-async def _watch(api: AppApi, view: ProgressView) -> None:
-    """Until a run is published. Raises SandboxError with the run's own sentence when it failed."""
+async def _watch(api: AppApi, view: ProgressView, after: str | None) -> None:
+    """Until a run is published that is not `after`.
+
+    Raises SandboxError with the run's own sentence when it failed.
+    """
     last: SyncStatus | None = None
     moved = time.monotonic()
     while True:
@@ -88,7 +106,7 @@ async def _watch(api: AppApi, view: ProgressView) -> None:
         if status.current is not None:
             view.show(status.current)
             _raise_if_ended(status.current)
-        elif status.published is not None:
+        elif status.published is not None and status.published.run_id != after:
             view.finish()
             return
         if status != last:
@@ -105,11 +123,10 @@ def _raise_if_ended(run: CurrentRun) -> None:
 
 
 def show_summary(console: Console, snapshot: Snapshot, measured: Measured) -> None:
-    """Everything that the snapshot tells, and what it took."""
+    """Everything that a first snapshot tells, and what it took."""
     user, event = example_user(snapshot)
     show_document(console, "One user as published", "dataset users", user)
     show_document(console, "The same user as OCSF 1.8.0", "dataset ocsf-users", event)
     show_published(console, snapshot)
     show_cost(console, snapshot, measured)
     show_coverage(console, count_coverage(snapshot.rows("users", User)))
-    show_files(console, snapshot, shown(snapshot.directory))

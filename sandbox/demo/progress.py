@@ -104,6 +104,10 @@ class Lines:
             self._line(BUILD, f"{run.build.done} of {run.build.of} buckets", "building")
 
     def finish(self) -> None:
+        # What ended after the last look is told without a number: the summary has it.
+        for name, (_, state) in list(self._shown.items()):
+            if state == "reading":
+                self._line(name, "", "complete")
         if self._buckets:
             self._line(BUILD, f"{self._buckets} of {self._buckets} buckets", "complete")
 

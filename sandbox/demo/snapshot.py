@@ -1,8 +1,7 @@
-"""The published snapshot as a consumer gets it: pointer, manifest, parts; downloaded and checked."""
+"""Published snapshots as a consumer gets them: pointer, manifest, parts; downloaded and checked."""
 
 import gzip
 import hashlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +42,17 @@ class GraphUse(msgspec.Struct):
     retried: int
 
 
+class ChangeCounts(msgspec.Struct):
+    added: int
+    updated: int
+    removed: int
+
+
+class Changes(msgspec.Struct):
+    datasets: dict[str, ChangeCounts]
+    parts: list[Part]
+
+
 class Manifest(msgspec.Struct):
     run_id: str
     sequence: int
@@ -50,6 +60,22 @@ class Manifest(msgspec.Struct):
     buckets: int
     datasets: dict[str, Dataset]
     graph: GraphUse
+    changes: Changes | None = None
+
+    @property
+    def paths(self) -> set[str]:
+        """The parts of all datasets."""
+        return {part.path for dataset in self.datasets.values() for part in dataset.parts}
+
+
+class Change(msgspec.Struct):
+    """One line of a changes part."""
+
+    dataset: str
+    operation: str
+    id: str
+    record: dict[str, Any] | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +92,7 @@ class Snapshot:
     def lines(self, dataset: str) -> Iterator[bytes]:
         """The records, as stored."""
         for path in self.part_paths(dataset):
-            yield from gzip.decompress(path.read_bytes()).splitlines()
+            yield from _lines(path)
 
     def rows[Row](self, dataset: str, row_type: type[Row]) -> Iterator[Row]:
         decoder = msgspec.json.Decoder(row_type)
@@ -77,12 +103,24 @@ class Snapshot:
         wanted = text.encode()
         return (msgspec.json.decode(line) for line in self.lines(dataset) if wanted in line)
 
+    def changes(self) -> Iterator[Change]:
+        """What this run changed against the run before."""
+        decoder = msgspec.json.Decoder(Change)
+        for part in self.manifest.changes.parts if self.manifest.changes else ():
+            yield from map(decoder.decode, _lines(self.directory / part.path))
+
+
+def _lines(path: Path) -> list[bytes]:
+    return gzip.decompress(path.read_bytes()).splitlines()
+
 
 def download_snapshot(account: StorageAccount, certificates: ServerCertificates, directory: Path) -> Snapshot:
-    """Replace `directory` by what is current. Raises SandboxError when a blob is not what was announced."""
+    """Bring `directory` up to what is current; parts that are there already are not fetched again.
+
+    Raises SandboxError when a blob is not what was announced.
+    """
     from azure.storage.blob import ContainerClient
 
-    shutil.rmtree(directory, ignore_errors=True)
     with ContainerClient.from_connection_string(
         account.connection_string, CONTAINER, connection_verify=str(certificates.authority)
     ) as container:
@@ -96,8 +134,10 @@ def download_snapshot(account: StorageAccount, certificates: ServerCertificates,
 
         manifest_path = msgspec.json.decode(fetch(POINTER))["manifest"]
         manifest = msgspec.json.decode(fetch(manifest_path), type=Manifest)
-        for dataset in manifest.datasets.values():
-            for part in dataset.parts:
-                if hashlib.sha256(fetch(part.path)).hexdigest() != part.sha256:
-                    raise SandboxError(f"{part.path} is not what the manifest says: its SHA-256 differs.")
+        parts = [part for dataset in manifest.datasets.values() for part in dataset.parts]
+        for part in [*parts, *(manifest.changes.parts if manifest.changes else ())]:
+            if (directory / part.path).exists():
+                continue
+            if hashlib.sha256(fetch(part.path)).hexdigest() != part.sha256:
+                raise SandboxError(f"{part.path} is not what the manifest says: its SHA-256 differs.")
     return Snapshot(directory, manifest_path, manifest)

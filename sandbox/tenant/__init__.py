@@ -31,6 +31,7 @@ set before it starts. Credentials need `authority=server.url` and `disable_insta
 - `premium` (the licence for reports and sign-ins), `token_lifetime` (seconds), `graph_resource` (the
   cloud).
 - `throttle`, `report_throttle`, `sign_in_throttle`: a `RateLimit(units, seconds)` or None.
+- `list_page_objects`, the most that a page of a list has.
 - `delta_page_objects`, `delta_page_links`, `delta_resource_units`, `delta_removed_on_first_pass`,
   `delta_empty_page_every`, `delta_scatter`, `delta_replay_every`, `delta_token_lifetime`, `delta_expiry`
   (`"gone"` or `"syncStateNotFound"`), and `expire_delta_tokens()`.

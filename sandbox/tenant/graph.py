@@ -611,6 +611,7 @@ class Graph:
         else:
             test = queries.matching(call, filterable)
             ids = tuple(objects) if test is None else tuple(k for k, v in objects.items() if test(v))
+            size = min(size, self._tenant.list_page_objects)
             key = uuid.uuid4().hex
             cursor = Cursor(ids, size, counting and queries.is_eventual(call))
             if len(ids) > size:

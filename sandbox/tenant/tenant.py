@@ -77,6 +77,8 @@ class Tenant:
         self.sign_in_throttle: RateLimit | None = None
         """Requests with signInActivity; `RateLimit(10, 60)` in Graph."""
 
+        self.list_page_objects = 999
+        """Most objects of a page of a list: Graph may send fewer than `$top` asks for."""
         self.delta_page_objects = 200
         self.delta_page_links = 500
         self.delta_resource_units = 1

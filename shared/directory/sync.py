@@ -18,17 +18,18 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from shared.config import Settings
 from shared.directory.building import Builder
-from shared.directory.building.builder import label_groups, read_edge_table, read_labels
+from shared.directory.building.builder import label_groups, read_labels
 from shared.directory.building.inputs import BuildInput
 from shared.directory.collectors import COLLECTORS
-from shared.directory.collectors.authentication import BY_USER
 from shared.directory.collectors.interface import SliceContext
+from shared.directory.planning import buckets_with, touched_groups, touched_members
 from shared.directory.publish import compose, publish
+from shared.directory.schedule import is_due, may_be_incremental
 from shared.directory.shrink import would_shrink
 from shared.directory.slices import read_slice
 from shared.directory.steps import Step, StepQueue
@@ -51,7 +52,6 @@ from shared.snapshots.manifest import Manifest, read_pointer
 from shared.snapshots.retention import sweep_published
 from shared.snapshots.shuffle import POSITIONS, Cut, RowWriter
 from shared.snapshots.state import (
-    RECORD_VERSION,
     STATE_VERSION,
     Built,
     Checkpoint,
@@ -80,9 +80,6 @@ INTERNAL_DATASETS = ("deleted-users", "users-reported", "groups-reported")
 """What a full run after the first reads besides: why users are gone, and what the deltas would have told."""
 
 REPORTED = "-reported"
-
-REFRESH_EVERY = {"authentication": timedelta(hours=6), "sign-in": timedelta(hours=24)}
-"""Neither is part of a delta, so incremental runs read them again only this often."""
 
 
 def utc_now() -> datetime:
@@ -157,12 +154,12 @@ class DirectorySync:
         started = self.now()
         wanted: list[str] = [name for name in self.settings.datasets if name in COLLECTORS]
         kind: Literal["full", "incremental"] = "full"
-        if previous is not None and not full and self._may_be_incremental(previous, wanted, started):
+        if previous is not None and not full and may_be_incremental(previous, self.settings, wanted, started):
             kind = "incremental"
         totals: dict[str, int] = {}
         if kind == "incremental" and previous is not None:
             cut, group_cut = previous.cut, previous.group_cut
-            datasets = [name for name in wanted if self._is_due(name, previous, started)]
+            datasets = [name for name in wanted if is_due(name, previous, started)]
         else:
             users, groups = await self._sizes(previous)
             totals = {"users": users, "groups": groups, "authentication": users, "sign-in": users}
@@ -210,26 +207,6 @@ class DirectorySync:
         await self.state.sweep(keep_run=run.run_id, keep_published=run.follows)
         await self._enqueue_pending(run)
         return run.run_id
-
-    def _may_be_incremental(self, previous: Published, wanted: list[str], now: datetime) -> bool:
-        """Whether the last snapshot can be carried on by what changed since."""
-        last_full = datetime.fromisoformat(previous.full_run_at)
-        return (
-            previous.record_version == RECORD_VERSION
-            and previous.formats == list(self.settings.formats)
-            and previous.datasets == wanted
-            and previous.delta_links.keys() >= {"users", "groups"}
-            and now - last_full < self.settings.full_every
-        )
-
-    def _is_due(self, dataset: str, previous: Published, now: datetime) -> bool:
-        """Whether an incremental run reads this dataset again."""
-        known = previous.optional.get(dataset)
-        if dataset not in REFRESH_EVERY or known is None or known.status != "complete":
-            return True
-        if known.mode == BY_USER:
-            return True  # a budget of users, every time
-        return now - datetime.fromisoformat(known.as_of) >= REFRESH_EVERY[dataset]
 
     def _cut(self, rows: int) -> Cut:
         """How to cut this many objects."""
@@ -427,17 +404,17 @@ class DirectorySync:
                     if awaited and all(checkpoints[name].ended for name in awaited):
                         await self.queue.send(_collect_step(run, one))
                 return
-            await self._move(run, status="building", stage="members")
+            await self._move(run, "members")
             return
         built = await self.state.built_buckets(run.run_id, run.stage)
         if built < set(run.buckets(run.stage)):
             return
         if run.stage == "members":
-            await self._move(run, status="building", stage="groups")
+            await self._move(run, "groups")
         else:
             await self._publish(run)
 
-    async def _move(self, run: Run, *, status: Literal["building"], stage: Stage) -> None:
+    async def _move(self, run: Run, stage: Stage) -> None:
         """To the next stage, by whoever is first; then its messages, by everybody who gets here."""
         stored = await self.state.run()
         if stored is None or stored[0].run_id != run.run_id or not stored[0].under_way:
@@ -446,7 +423,7 @@ class DirectorySync:
         if (current.status, current.stage) == (run.status, run.stage):
             if current.kind == "incremental":
                 await self._plan(current, stage)
-            current.status, current.stage = status, stage
+            current.status, current.stage = "building", stage
             if await self.state.save_run(current, etag) is None:
                 return  # somebody was faster, and enqueues
             log.info("run builds", extra={"run_id": run.run_id, "stage": stage})
@@ -457,36 +434,19 @@ class DirectorySync:
         previous = await self._previous(run)
         assert previous is not None
         checkpoints = await self._checkpoints(run)
-        streams = {
-            stream for one in checkpoints.values() if one.status == "complete" for stream in _filled(one)
-        }
         if stage == "members":
-            before = await read_labels(self.state.container, previous)
-            groups = await label_groups(self.state.container, run, checkpoints["groups"], before)
-            run.relabelled = sorted(await self._buckets_with(groups.changed, run, previous))
-            touched = {bucket for stream, bucket in streams if stream in ("users", "edges", "authentication")}
-            shared = await self._builder_of(run)
-            touched |= set(range(run.cut.buckets) if shared.replaces else run.relabelled)
+            container = self.state.container
+            before = await read_labels(container, previous)
+            groups = await label_groups(container, run, checkpoints["groups"], before)
+            run.relabelled = sorted(await buckets_with(container, run, previous, groups.changed))
+            replaces = (await self._builder_of(run)).replaces
+            touched = touched_members(checkpoints.values())
+            touched.update(range(run.cut.buckets) if replaces else run.relabelled)
             run.touched = {"members": sorted(touched), "groups": []}
         else:
             assert run.touched is not None
-            touched = {bucket for stream, bucket in streams if stream == "groups"}
-            for bucket in run.touched["members"]:
-                counts = (await self._built(run, "members", bucket)).counts
-                if counts is not None:
-                    touched |= {number for number, size in enumerate(counts.streams["counts"]) if size}
-            run.touched["groups"] = sorted(touched)
-
-    async def _buckets_with(self, groups: set[str], run: Run, previous: Published) -> set[int]:
-        """Members' buckets that have an edge of one of these groups, or to it."""
-        buckets = {run.cut.bucket_of(group_id) for group_id in groups}
-        by_bucket: dict[int, list[str]] = {}
-        for group_id in groups:
-            by_bucket.setdefault(run.group_cut.bucket_of(group_id), []).append(group_id)
-        for number, ids in by_bucket.items():
-            table = await read_edge_table(self.state.container, previous, number)
-            buckets |= {int(bucket) for group_id in ids for bucket in table.get(group_id, ())}
-        return buckets
+            members = [await self._built(run, "members", bucket) for bucket in run.touched["members"]]
+            run.touched["groups"] = sorted(touched_groups(checkpoints.values(), members))
 
     async def _begin_anew(self, run: Run) -> None:
         """Graph no longer knows where we were: end this run and start a full one at once."""
@@ -636,17 +596,6 @@ def _held_by(last: Run) -> tuple[str, str | None] | None:
     if last.confirms is not None and last.status != "published":
         return last.confirms, last.held_reason
     return None
-
-
-def _filled(checkpoint: Checkpoint) -> set[tuple[str, int]]:
-    """The streams and buckets in which a dataset has rows."""
-    return {
-        (stream, bucket)
-        for file in checkpoint.files
-        for stream, sizes in file.streams.items()
-        for bucket, size in enumerate(sizes)
-        if size
-    }
 
 
 def _describe(step: Step) -> str:

@@ -4,7 +4,8 @@ import pytest
 
 from sandbox.azurite import StorageAccount
 from sandbox.tenant import Directory, Tenant, churn, faults, generate
-from shared.directory.sync import REFRESH_EVERY, SEGMENT_ROWS
+from shared.directory.schedule import REFRESH_EVERY
+from shared.directory.sync import SEGMENT_ROWS
 from shared.snapshots.shuffle import Cut
 from shared.snapshots.state import Published
 from tests.incremental.support import (

@@ -479,7 +479,7 @@ async def test_user_of_whom_only_the_id_is_known_is_published(opened: Opened) ->
     def only_the_id(page: JsonObject, _: Call) -> None:
         page["value"] = [{"id": nobody} if user["id"] == nobody else user for user in page["value"]]
 
-    tenant.faults.add(faults.edit(only_the_id), "/users/delta", times=None)
+    tenant.faults.add(faults.edit(only_the_id), r"/users\?", times=None)
     async with opened(tenant) as deployment:
         manifest = await published(deployment)
         read = await rows(deployment, manifest)

@@ -130,7 +130,7 @@ async def test_full_run_after_another_wish(
         elif changed == "datasets":
             configured(w, datasets=(*w.sync.settings.datasets, "sign-in"))
         else:
-            monkeypatch.setattr("shared.directory.sync.RECORD_VERSION", 99)
+            monkeypatch.setattr("shared.directory.schedule.RECORD_VERSION", 99)
         now = await run(w)
         assert now.manifest["kind"] == "full"
         assert_changes_lead(before, now)

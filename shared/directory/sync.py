@@ -465,17 +465,18 @@ class DirectorySync:
         groups = {number: await self._built(run, "groups", number) for number in run.buckets("groups")}
         checkpoints = await self._checkpoints(run)
         builder = await self._builder_of(run)
+        previous = await self._previous(run)
         manifest, published = compose(
             run,
             checkpoints,
             members,
             groups,
-            await self._previous(run),
+            previous,
             labels=await self.state.keep(builder.labels),
             tenant_id=self.settings.tenant_id,
             now=self.now(),
         )
-        await self._hold_if_it_shrinks(run, manifest)
+        self._hold_if_it_shrinks(run, manifest, previous)
         manifest = await publish(manifest, published, self.state, self.output, follows=run.follows)
         await self._retain()
         await self._end(run.run_id, "published", None)
@@ -495,10 +496,10 @@ class DirectorySync:
         )
         await self.state.sweep(keep_run=None, keep_published=run.run_id)
 
-    async def _hold_if_it_shrinks(self, run: Run, manifest: Manifest) -> None:
+    def _hold_if_it_shrinks(self, run: Run, manifest: Manifest, previous: Published | None) -> None:
         """Raise `RunHeld` for a run that would remove too much and that nobody has confirmed."""
         percent = self.settings.max_removal_percent
-        much = would_shrink(manifest, await self._previous(run), percent, run.would_remove)
+        much = would_shrink(manifest, previous, percent, run.would_remove)
         accepted = self.settings.accept_shrink
         if much is None or (accepted is not None and accepted in (run.run_id, run.confirms)):
             return

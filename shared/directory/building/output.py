@@ -9,7 +9,7 @@ import msgspec
 from shared.directory import records
 from shared.directory.memberships import Edge, membership
 from shared.snapshots.blobs import BlobContainer
-from shared.snapshots.parts import PartReader, PartWriter, StoredPart
+from shared.snapshots.parts import PartReader, PartRef, PartWriter, StoredPart
 from shared.snapshots.shuffle import Cut, RowFile, RowWriter
 from shared.snapshots.state import KEPT, Run, StateStore
 
@@ -66,7 +66,7 @@ async def store_hidden(state: BlobContainer, edges: Sequence[Edge]) -> StoredPar
 
 async def store_changes(
     output: BlobContainer, run: Run, number: int, changes: Sequence[records.Change]
-) -> Any:
+) -> PartRef | None:
     """The changes of one bucket, which is `number` among all buckets of both stages."""
     part = PartWriter()
     part.add(changes)

@@ -4,7 +4,7 @@
     ├── ConfigurationError        settings are missing or wrong; lists all of them
     ├── SignInRefused             Entra did not give us a token
     ├── SecretUnavailable         Key Vault has no such secret, or is out of reach
-    ├── StorageUnavailable        Blob or Queue storage is out of reach, or refuses us
+    ├── StorageUnavailable        Blob, Queue or Table storage is out of reach, or refuses us
     ├── GraphError                a request to Microsoft Graph did not succeed
     │   ├── GraphRefused          403 or 401: a permission or a licence is missing
     │   ├── GraphThrottled        429 for longer than a slice may wait; says how long
@@ -17,7 +17,12 @@
     ├── SnapshotLost              the snapshot that a run builds on was taken away or damaged
     ├── StateUnreadable           what a run stored of itself cannot be read; the next run begins anew
     ├── RunUnderWay               a run is asked for while another is at work
-    └── StaleMessage              a message whose run or slice was superseded; ends quietly
+    ├── StaleMessage              a message whose run or slice was superseded; ends quietly
+    ├── InvalidRequest            the body of a request is not what the route takes
+    ├── CallerRefused             the caller of the webhook did not prove who it is
+    ├── CallInWork                the same call is being worked on at this moment
+    ├── CallAltered               the id of an earlier call came with another body
+    └── ValidationAppRefused      Entra refuses the validation app itself, so no user was tried
 
 Messages say what happened, to what, and what to do. None holds a secret, a token or a URL's query.
 """
@@ -44,11 +49,15 @@ class SignInRefused(EntraConnectorError):
 
 
 class SecretUnavailable(EntraConnectorError):
-    """Key Vault has no such secret, or is out of reach."""
+    """Key Vault has no such secret, or is out of reach. `missing` tells the first from the second."""
+
+    def __init__(self, message: str, *, missing: bool = False) -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 class StorageUnavailable(EntraConnectorError):
-    """Blob or Queue storage is out of reach, or refuses us."""
+    """Blob, Queue or Table storage is out of reach, or refuses us."""
 
 
 class GraphError(EntraConnectorError):
@@ -141,3 +150,32 @@ class RunUnderWay(EntraConnectorError):
 
 class StaleMessage(EntraConnectorError):
     """A message whose run or slice was superseded. Not a failure: it ends quietly."""
+
+
+class InvalidRequest(EntraConnectorError):
+    """The body of a request is not what the route takes. `problems` has one sentence a fault; none of them
+    quotes the body."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(" ".join(problems))
+        self.problems = problems
+
+
+class CallerRefused(EntraConnectorError):
+    """The caller of the webhook did not prove who it is. The message is for the log, never for the caller."""
+
+
+class CallInWork(EntraConnectorError):
+    """The same call is being worked on at this moment."""
+
+
+class CallAltered(EntraConnectorError):
+    """The id of an earlier call came with another body."""
+
+
+class ValidationAppRefused(EntraConnectorError):
+    """Entra refuses the validation app itself, so no user was tried. `code` is the AADSTS number."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code

@@ -93,6 +93,7 @@ class SecretStore:
         return await self._reads.run(wanted, lambda: self._read(wanted))
 
     async def _read(self, wanted: _Wanted) -> tuple[str, ...]:
+        missing = False
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 if wanted.all_versions:
@@ -103,9 +104,12 @@ class SecretStore:
             trouble = None if values else "is empty. Store its value as a new version."
         except (AzureError, TimeoutError, ValueError) as error:
             trouble = self._trouble(error)
+            missing = isinstance(error, ResourceNotFoundError)
         if trouble is not None:
             # Raised here, not above: the SDK's error holds the request with its token.
-            raise SecretUnavailable(f"Key Vault secret {wanted.name} at {self._host} {trouble}")
+            raise SecretUnavailable(
+                f"Key Vault secret {wanted.name} at {self._host} {trouble}", missing=missing
+            )
         self._kept[wanted] = _Kept(values, self._clock() + self._ttl_seconds)
         return values
 

@@ -25,6 +25,11 @@ class Cloud:
     def graph_scope(self) -> str:
         return f"{self.graph}/.default"
 
+    def link_to_user(self, object_id: str) -> str:
+        """The user's page in the Entra admin centre. Its route is no documented contract."""
+        page = "Microsoft_AAD_UsersAndTenants/UserProfileMenuBlade/~/overview/userId"
+        return f"{self.portal}/#view/{page}/{object_id}"
+
 
 PUBLIC = Cloud(
     name="public",
@@ -55,7 +60,7 @@ CLOUDS = {
         Cloud(
             name="china",
             graph="https://microsoftgraph.chinacloudapi.cn",
-            authority="https://login.chinacloudapi.cn",
+            authority="https://login.partner.microsoftonline.cn",
             portal="https://entra.microsoftonline.cn",
             ocsf_partition="AzureChinaCloud",
         ),

@@ -1,12 +1,14 @@
-"""Many small GETs in one request: `POST /$batch`, twenty at a time.
+"""Many small requests in one: `POST /$batch`, twenty at a time.
 
 Each item is answered, throttled and refused on its own: an outer 200 says nothing. The SDK's own batch is not
 used, since it drops the bodies of the answers (kiota-python #737).
 https://learn.microsoft.com/graph/json-batching
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import batched
+from typing import Any
 
 import msgspec
 
@@ -16,6 +18,15 @@ from shared.graph.client import GraphClient
 from shared.graph.paging import UNREADABLE
 from shared.graph.policy import RETRIED_STATUSES, Usage, retry_after_seconds
 from shared.graph.refusals import refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request of a batch. `url` is relative; with `body`, which is JSON, it is a POST."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
 
 
 class _Item(msgspec.Struct):
@@ -32,20 +43,28 @@ class _Answers(msgspec.Struct):
 async def get_many(
     graph: GraphClient, urls: dict[str, str], usage: Usage, *, subject: str, permission: str
 ) -> dict[str, bytes | GraphRequestRejected]:
-    """The body of each relative URL by its key, or the rejection of just that one (such as 404).
+    """The body of each relative URL by its key, or the rejection of just that one. See `ask_many`."""
+    asked = {key: Ask(url) for key, url in urls.items()}
+    return await ask_many(graph, asked, usage, subject=subject, permission=permission)
+
+
+async def ask_many(
+    graph: GraphClient, asked: dict[str, Ask], usage: Usage, *, subject: str, permission: str
+) -> dict[str, bytes | GraphRequestRejected]:
+    """The body of each answer by its key, or the rejection of just that one (such as 404).
 
     Items that were throttled or failed are asked again, alone, after the longest wait that any of them
     named. Raises `GraphThrottled` or `GraphUnreachable` when that takes too long or too many tries, and
     `GraphRefused` when one is refused, since then all are.
     """
     answers: dict[str, bytes | GraphRequestRejected] = {}
-    for keys in batched(urls, queries.BATCH_LIMIT, strict=False):
+    for keys in batched(asked, queries.BATCH_LIMIT, strict=False):
         pending = list(keys)
         attempt = 0
         while pending:
             attempt += 1
             again, wait, told, throttled = [], 0.0, False, False
-            for item in await _post(graph, {key: urls[key] for key in pending}, usage, subject, permission):
+            for item in await _post(graph, [asked[key] for key in pending], usage, subject, permission):
                 key = pending[int(item.id)]
                 headers = {name.lower(): value for name, value in item.headers.items()}
                 # The outer answer has neither: cost and limits are each item's.
@@ -56,9 +75,9 @@ async def get_many(
                     again.append(key)
                     throttled = throttled or item.status == 429
                     usage.throttled += item.status == 429
-                    asked = retry_after_seconds(headers.get("retry-after"), graph.policy.now())
-                    told = told or asked is not None
-                    wait = max(wait, graph.policy.backoff(attempt) if asked is None else asked)
+                    wanted = retry_after_seconds(headers.get("retry-after"), graph.policy.now())
+                    told = told or wanted is not None
+                    wait = max(wait, graph.policy.backoff(attempt) if wanted is None else wanted)
                 else:
                     error = refusal(item.status, bytes(item.body), subject, permission)
                     if not isinstance(error, GraphRequestRejected):
@@ -79,21 +98,26 @@ async def get_many(
 
 
 async def _post(
-    graph: GraphClient, urls: dict[str, str], usage: Usage, subject: str, permission: str
+    graph: GraphClient, asked: list[Ask], usage: Usage, subject: str, permission: str
 ) -> Iterator[_Item]:
-    body = {
-        "requests": [
-            {"id": str(number), "method": "GET", "url": url} for number, url in enumerate(urls.values())
-        ]
-    }
+    body = {"requests": [_written(number, ask) for number, ask in enumerate(asked)]}
     request = queries.batch(graph, msgspec.json.encode(body))
     answer = await graph.send(request, usage, subject=subject, permission=permission)
     try:
         items = msgspec.json.decode(answer.body, type=_Answers).responses
-        if sorted(int(item.id) for item in items) != list(range(len(urls))):
+        if sorted(int(item.id) for item in items) != list(range(len(asked))):
             raise ValueError("the ids are not those that were sent")
     except (*UNREADABLE, ValueError) as error:
         raise InvalidPage(
             f"{subject}: Graph sent an answer to a batch that cannot be read: {error}."
         ) from None
     return iter(items)
+
+
+def _written(number: int, ask: Ask) -> dict[str, Any]:
+    item: dict[str, Any] = {"id": str(number), "method": "GET", "url": ask.url}
+    headers = dict(ask.headers)
+    if ask.body is not None:
+        item |= {"method": "POST", "body": ask.body}
+        headers["Content-Type"] = "application/json"
+    return item | ({"headers": headers} if headers else {})

@@ -7,7 +7,7 @@ from pathlib import Path
 from sandbox.azurite import StorageAccount
 from sandbox.certificates import ServerCertificates
 from sandbox.services.child import inherited_environment
-from sandbox.tenant.configuration import CLIENT_ID, IDENTITY_HEADER, TENANT_ID
+from sandbox.tenant.configuration import CLIENT_ID, IDENTITY_HEADER, TENANT_ID, VALIDATION_CLIENT_ID
 
 NOT_INHERITED = (
     "ENTRA_",
@@ -77,6 +77,7 @@ def _tenant_settings(tenant_url: str) -> dict[str, str]:
         "ENTRA_TENANT_ID": TENANT_ID,
         "ENTRA_CLIENT_ID": CLIENT_ID,
         "ENTRA_CREDENTIAL": "client-secret",
+        "VALIDATION_CLIENT_ID": VALIDATION_CLIENT_ID,
         "KEY_VAULT_URL": tenant_url,
         "GRAPH_ENDPOINT": tenant_url,
         "AZURE_AUTHORITY_HOST": tenant_url,

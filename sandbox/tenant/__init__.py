@@ -43,16 +43,34 @@ set before it starts. Credentials need `authority=server.url` and `disable_insta
 `remove_member`, `add_owner` and `remove_owner` change it and are what the next delta round tells. Methods,
 registrations and sign-ins have no history in Graph: assign to their mappings.
 
-**faults**: `tenant.faults.add(action, path_regex, method=None, skip=0, times=1, every=1, batched=False)`
-returns the rule with its `hits`; `times=None` is for ever, `batched=True` hits items inside a `$batch`.
-Actions: `respond(status, code=…, body=…, headers=…)`, `throttle("2.128" | 3 | None)`,
-`throttle_until(seconds)` (an HTTP date), `html(status)`, `gone()`, `expired_page_token()`, `truncate()`,
-`reset()`, `close()`, `drip()`, `delay(seconds)`, `add_headers(…)`, `without_links()`, `both_links()`,
-`self_link()`, `replay()`, `foreign_link(url)`, `replace_object(json, index)`, `edit(function)`.
+**faults**: `tenant.faults.add(action, path_regex, method=None, skip=0, times=1, every=1, batched=False,
+body="")` returns the rule with its `hits`; `times=None` is for ever, `batched=True` hits items inside a
+`$batch`, `body` is a regular expression such as `username=ada@contoso.com`. Actions: `respond(status,
+code=…, body=…, headers=…)`, `throttle("2.128" | 3 | None)`, `throttle_until(seconds)` (an HTTP date),
+`entra_error([90055], headers=…)`, `html(status)`, `gone()`, `expired_page_token()`, `truncate()`, `reset()`,
+`close()`, `drip()`, `delay(seconds)`, `hang()`, `add_headers(…)`, `change_fields({"error_codes": "50126"},
+remove=[…])`, `without_links()`, `both_links()`, `self_link()`, `replay()`, `foreign_link(url)`,
+`replace_object(json, index)`, `edit(function)`.
+
+**Sign-in** with `grant_type=password`, as VALIDATION_CLIENT_ID (assignment required, nobody assigned, no
+permission; its secret is `validation-client-secret` in the vault, beside `webhook-secret` and
+`credential-memory-key`): `Tenant(…, cloud="usgov", clock=…)`.
+
+- `password_of(user_id)` is made from seed and id; `set_password(user_id, text or None)` moves
+  lastPasswordChangeDateTime. Disable with `directory.update_user(user_id, {"accountEnabled": False})`.
+- `accounts[user_id]` has `expired`, `method` (`cloud`, `pass-through`, `federated`; None follows the domain),
+  `instead_of_password` and `after_password`: the AADSTS codes to answer, as (80001,) or (50076, 50079).
+- `lockout`: `statistics[user_id]` (`attempts`, `counted_failures`, `times_locked`, `locked_until`),
+  `ever_locked`, `is_locked`, `lock`, `unlock`, `threshold_set`, `duration_seconds`.
+- `sign_ins`: a list of `SignIn(time, username, user_id, client_id, codes)`, with `code`, 0 for a token.
+- `malicious_address`, `cloud_password_validation`, `domains` by name; `Client.enabled`,
+  `assignment_required` and `assigned`.
 
 **Over HTTP**, for a tenant in another process: `POST /_sandbox/churn` `{"seed", "count"}`, `POST` and
 `DELETE /_sandbox/faults` (rules as `{"action", "arguments", "path", "times", …}`), `POST
-/_sandbox/permissions` `{"client_id", "grant", "revoke", "premium"}`, `GET /_sandbox/stats`.
+/_sandbox/permissions` `{"client_id", "grant", "revoke", "premium"}`, `GET /_sandbox/stats`, `GET
+/_sandbox/users?user=id-or-name`, `POST /_sandbox/users` `{"user", "password", "enabled", "expired",
+"method", "instead_of_password", "after_password", "locked"}`, `GET /_sandbox/sign-ins`.
 
 Known differences from Graph: a revoked permission acts at once; a new manager is told together with the
 removal of the former one; filters are `eq`, `in` and `any(x:x eq …)` joined by `or` alone or by `and`
@@ -64,9 +82,13 @@ from sandbox.tenant.changes import churn
 from sandbox.tenant.configuration import (
     CLIENT_ID,
     CLIENT_SECRET,
+    FEDERATED_DOMAIN,
     MANAGED_IDENTITY_CLIENT_ID,
     TENANT_ID,
+    VALIDATION_CLIENT_ID,
+    VALIDATION_CLIENT_SECRET,
     Client,
+    Domain,
     FederatedCredential,
     RateLimit,
     Secret,
@@ -74,20 +96,26 @@ from sandbox.tenant.configuration import (
 from sandbox.tenant.directory import Directory
 from sandbox.tenant.generator import generate
 from sandbox.tenant.messages import Record
+from sandbox.tenant.password_grant import SignIn
 from sandbox.tenant.server import TenantServer
 from sandbox.tenant.tenant import Tenant
 
 __all__ = [
     "CLIENT_ID",
     "CLIENT_SECRET",
+    "FEDERATED_DOMAIN",
     "MANAGED_IDENTITY_CLIENT_ID",
     "TENANT_ID",
+    "VALIDATION_CLIENT_ID",
+    "VALIDATION_CLIENT_SECRET",
     "Client",
     "Directory",
+    "Domain",
     "FederatedCredential",
     "RateLimit",
     "Record",
     "Secret",
+    "SignIn",
     "Tenant",
     "TenantServer",
     "churn",

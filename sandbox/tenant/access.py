@@ -109,7 +109,9 @@ def authenticate(tenant: "Tenant", call: Call) -> Caller:
     client = tenant.client(claims["appid"])
     if client is None:
         raise _unauthorized("The application of this token was removed.")
-    return Caller(client.client_id, frozenset(claims["roles"]) & frozenset(client.permissions), tenant)
+    return Caller(
+        client.client_id, frozenset(claims.get("roles", ())) & frozenset(client.permissions), tenant
+    )
 
 
 def _unauthorized(message: str) -> GraphError:

@@ -1,10 +1,13 @@
 """What a tenant is made of besides its directory: app registrations, the managed identity, vault secrets,
 limits."""
 
+import base64
+import hashlib
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from cryptography import x509
 
@@ -12,8 +15,28 @@ TENANT_ID = "0c1f6b0e-5a7d-4c52-9a35-6f1d2b9c7e10"
 CLIENT_ID = "7b0a3f52-91c4-4b1e-8d6c-2f6a8b4e5d01"
 CLIENT_SECRET = "sandbox~client-secret~0123456789abcdefgh"
 MANAGED_IDENTITY_CLIENT_ID = "3d9e5c84-6f20-4a7b-b1d3-8c5e7a9f1b22"
+VALIDATION_CLIENT_ID = "e1a47c29-5d38-4f60-9b7e-4c0d8f2a6b33"
+VALIDATION_CLIENT_SECRET = "sandbox~validation-secret~0123456789abcd"
+FEDERATED_DOMAIN = "tailspintoys.com"
 IDENTITY_HEADER = "sandbox-identity-header"
 TOKEN_EXCHANGE_AUDIENCE = "api://AzureADTokenExchange"
+TOKEN_EXCHANGE_AUDIENCES = frozenset(
+    {TOKEN_EXCHANGE_AUDIENCE, f"{TOKEN_EXCHANGE_AUDIENCE}USGov", f"{TOKEN_EXCHANGE_AUDIENCE}China"}
+)
+
+RESOURCES = frozenset(
+    {
+        "https://graph.microsoft.com",
+        "https://graph.microsoft.us",
+        "https://dod-graph.microsoft.us",
+        "https://microsoftgraph.chinacloudapi.cn",
+        "https://vault.azure.net",
+        "https://vault.usgovcloudapi.net",
+        "https://vault.azure.cn",
+        "https://storage.azure.com",
+    }
+)
+"""Microsoft's own services that tokens are issued for."""
 
 ALL_PERMISSIONS = frozenset(
     {
@@ -61,7 +84,23 @@ class Client:
     They go into new tokens; a revoked one is refused at once, though real Graph would honour a token until
     it expires.
     """
+    enabled: bool = True
+    """Whether its users and itself may sign in; disabled is AADSTS7000112."""
+    assignment_required: bool = False
+    """Whether a user needs to be in `assigned` to sign in to it."""
+    assigned: set[str] = field(default_factory=set)
+    """Ids of users."""
     object_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain of the tenant. The passwords of a federated one are checked elsewhere."""
+
+    name: str
+    authentication_type: Literal["Managed", "Federated"] = "Managed"
+    is_default: bool = False
+    is_verified: bool = True
 
 
 class RateLimit:
@@ -135,3 +174,14 @@ class SecretVersion:
     expires: float | None = None
     content_type: str | None = None
     version: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+def vault_secrets() -> dict[str, str]:
+    """What the sandbox's vault holds from the start, by name. Fixed: nothing is secret here."""
+    webhook, memory = (hashlib.sha256(f"sandbox {name}".encode()).digest() for name in ("webhook", "memory"))
+    return {
+        "entra-client-secret": CLIENT_SECRET,
+        "validation-client-secret": VALIDATION_CLIENT_SECRET,
+        "webhook-secret": f"whsec_{base64.b64encode(webhook).decode()}",
+        "credential-memory-key": base64.b64encode(memory).decode(),
+    }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sandbox.tenant import faults
+from sandbox.tenant import faults, sign_in_control
 from sandbox.tenant.changes import churn
 from sandbox.tenant.messages import Call, JsonObject, Reply, json_reply
 
@@ -36,11 +36,17 @@ def answer_control(tenant: "Tenant", call: Call) -> Reply:
                 return json_reply({"rules": 0})
             case "POST", "permissions":
                 return _permissions(tenant, body)
+            case "GET", "users":
+                return json_reply(sign_in_control.shown(tenant, call.query.get("user", "")))
+            case "POST", "users":
+                return json_reply(sign_in_control.changed(tenant, body))
+            case "GET", "sign-ins":
+                return json_reply(sign_in_control.log(tenant))
             case "GET", "stats":
                 return json_reply(stats(tenant))
             case _:
                 return json_reply({"error": f"No such control: {call.method} {call.path}"}, 404)
-    except (msgspec.DecodeError, ValueError, AttributeError) as error:
+    except (msgspec.DecodeError, ValueError, AttributeError, TypeError) as error:
         return json_reply({"error": str(error)}, 400)
 
 

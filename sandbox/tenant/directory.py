@@ -65,7 +65,9 @@ class Directory:
     Read the public mappings freely; change them through the methods, which keep the log.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int | str = 0) -> None:
+        self.seed = seed
+        """What it was generated from; passwords come from it as well."""
         self.users: dict[str, JsonObject] = {}
         self.groups: dict[str, JsonObject] = {}
         self.deleted_users: dict[str, JsonObject] = {}

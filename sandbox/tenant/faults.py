@@ -6,15 +6,17 @@ the answer that it gave.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
+from urllib.parse import unquote_plus
 
 import msgspec
 
 from sandbox.tenant.messages import Call, Delivery, JsonObject, Reply, json_reply, pause
+from sandbox.tenant.sign_in_errors import refused_sign_in
 
 type Answer = Callable[[], Awaitable[Reply]]
 type Action = Callable[[Call, Answer], Awaitable[Reply]]
@@ -37,6 +39,9 @@ class Fault:
     """Hit one in so many, counted after `skip`."""
     batched: bool = False
     """Whether the rule is for items inside a `$batch` rather than for requests."""
+    body: str = ""
+    """Regular expression, searched in the request's body after its form encoding is undone, such as
+    `username=ada@contoso.com`."""
     hits: int = field(default=0, init=False)
     _seen: int = field(default=0, init=False)
 
@@ -45,6 +50,8 @@ class Fault:
         if call.batched != self.batched or (self.method is not None and call.method != self.method):
             return False
         if re.search(self.path, call.target) is None:
+            return False
+        if self.body and re.search(self.body, unquote_plus(call.body.decode(errors="replace"))) is None:
             return False
         if self.times is not None and self.hits >= self.times:
             return False
@@ -71,9 +78,10 @@ class Faults:
         times: int | None = 1,
         every: int = 1,
         batched: bool = False,
+        body: str = "",
     ) -> Fault:
         """Add a rule and return it, so that a test can read its `hits`."""
-        fault = Fault(action, path, method, skip, times, every, batched)
+        fault = Fault(action, path, method, skip, times, every, batched, body)
         self.rules.append(fault)
         return fault
 
@@ -115,6 +123,26 @@ def respond(
             error = {"error": {"code": code, "message": message, "innerError": inner}}
             return json_reply(error, status, headers)
         return Reply(status, (body or "").encode(), dict(headers or {}), content_type)
+
+    return act
+
+
+def entra_error(
+    codes: Sequence[int],
+    *,
+    error: str | None = None,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Action:
+    """Entra's refusal with these AADSTS codes, before any check; 90055 with `Retry-After` is its
+    throttling."""
+
+    async def act(call: Call, _answer: Answer) -> Reply:
+        refusal = refused_sign_in(codes)
+        refusal.error = error or refusal.error
+        refusal.status = status or refusal.status
+        refusal.headers = dict(headers or {})
+        return refusal.reply(call, datetime.now(UTC))
 
     return act
 
@@ -196,6 +224,17 @@ def delay(seconds: float) -> Action:
     return act
 
 
+def hang(seconds: float = 3600) -> Action:
+    """The service does its work, so that an attempt counts, and answers too late."""
+
+    async def act(_call: Call, answer: Answer) -> Reply:
+        reply = await answer()
+        await pause(seconds)
+        return reply
+
+    return act
+
+
 def truncate() -> Action:
     """A complete answer with status 200 whose JSON stops half way."""
 
@@ -226,6 +265,17 @@ def _delivered(delivery: Delivery, seconds: float = 0.0) -> Action:
         return reply
 
     return act
+
+
+def change_fields(set: Mapping[str, Any] | None = None, remove: Sequence[str] = ()) -> Action:
+    """The true answer with some fields of its JSON object set and others removed."""
+
+    def change(content: JsonObject, _call: Call) -> None:
+        content.update(set or {})
+        for name in remove:
+            content.pop(name, None)
+
+    return edit(change)
 
 
 # --- pages ----------------------------------------------------------------------------------------
@@ -307,6 +357,7 @@ _BY_NAME: dict[str, Callable[..., Action]] = {
     action.__name__: action
     for action in (
         respond,
+        entra_error,
         throttle,
         throttle_until,
         html,
@@ -316,8 +367,10 @@ _BY_NAME: dict[str, Callable[..., Action]] = {
         reset,
         drip,
         delay,
+        hang,
         truncate,
         add_headers,
+        change_fields,
         without_links,
         both_links,
         self_link,

@@ -96,7 +96,7 @@ class CompanyMaker:
     """Builds a directory step by step from one random stream."""
 
     def __init__(self, users: int, seed: int | str) -> None:
-        self.directory = Directory()
+        self.directory = Directory(seed)
         self._random = random.Random(f"company-{seed}")
         self._wanted = users
         self._taken: set[str] = set()

@@ -10,24 +10,33 @@ from typing import Literal
 
 from sandbox.tenant import batch, control
 from sandbox.tenant.access import authenticate
+from sandbox.tenant.accounts import Accounts
 from sandbox.tenant.configuration import (
     CLIENT_ID,
     CLIENT_SECRET,
+    FEDERATED_DOMAIN,
     IDENTITY_HEADER,
     MANAGED_IDENTITY_CLIENT_ID,
     TENANT_ID,
+    VALIDATION_CLIENT_ID,
+    VALIDATION_CLIENT_SECRET,
     Client,
+    Domain,
     FederatedCredential,
     RateLimit,
     Secret,
     Vault,
+    vault_secrets,
 )
-from sandbox.tenant.directory import Directory
-from sandbox.tenant.entra import Entra, ManagedIdentity
+from sandbox.tenant.directory import Directory, timestamp
+from sandbox.tenant.entra import Entra
 from sandbox.tenant.faults import Faults
 from sandbox.tenant.graph import Graph
 from sandbox.tenant.key_vault import KeyVault
+from sandbox.tenant.managed_identity import ManagedIdentity
 from sandbox.tenant.messages import Call, Record, Reply, json_reply
+from sandbox.tenant.password_grant import SignIn
+from sandbox.tenant.smart_lockout import Cloud, SmartLockout
 from sandbox.tenant.tokens import AccessToken, TokenIssuer
 
 
@@ -40,10 +49,20 @@ class Tenant:
         *,
         tenant_id: str = TENANT_ID,
         domain: str = "contoso.com",
+        cloud: Cloud = "public",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.tenant_id = tenant_id
         self.domain = domain
+        self.domains = {
+            each.name: each
+            for each in (
+                Domain(domain, is_default=True),
+                Domain(f"{domain.partition('.')[0]}.onmicrosoft.com"),
+                Domain(FEDERATED_DOMAIN, "Federated"),
+            )
+        }
+        """By name, in lower case."""
         self.directory = directory if directory is not None else Directory()
         self.clock = clock
         self.issuer = TokenIssuer(tenant_id, clock)
@@ -60,8 +79,28 @@ class Tenant:
                 federated=[FederatedCredential(self.managed_identity.object_id)],
             )
         )
+        self.add_client(
+            Client(
+                VALIDATION_CLIENT_ID,
+                "Credential probe",
+                secrets=[Secret(VALIDATION_CLIENT_SECRET)],
+                permissions=set(),
+                assignment_required=True,
+            )
+        )
         self.vault = Vault(clock)
-        self.vault.put("entra-client-secret", CLIENT_SECRET)
+        for name, value in vault_secrets().items():
+            self.vault.put(name, value)
+
+        self.accounts = Accounts(self.directory.seed)
+        """Passwords and the states of sign-in, by user id; see `password_of` and `set_password`."""
+        self.lockout = SmartLockout(cloud, clock)
+        self.sign_ins: list[SignIn] = []
+        """Every attempt with a user's name and password, oldest first. Never the password."""
+        self.malicious_address = False
+        """Whether our address is known for attacks: every sign-in is answered with 50053."""
+        self.cloud_password_validation = False
+        """Whether a policy lets federated users sign in with a password that was synchronised."""
 
         self.graph_resource = "https://graph.microsoft.com"
         """The audience that Graph accepts: another cloud's origin for a tenant of that cloud."""
@@ -119,6 +158,16 @@ class Tenant:
         if client_id == self.managed_identity.client_id:
             return self.managed_identity
         return self.clients.get(client_id)
+
+    def password_of(self, user_id: str) -> str | None:
+        """The user's password, made from seed and id until `set_password`; None for a user without one."""
+        return self.accounts[user_id].password
+
+    def set_password(self, user_id: str, password: str | None) -> None:
+        """Change the password at the time of the tenant's clock; it is fresh, so not expired."""
+        account = self.accounts[user_id]
+        account.password, account.expired = password, False
+        self.directory.update_user(user_id, {"lastPasswordChangeDateTime": timestamp(self.now())})
 
     def token_for(self, client: Client, resource: str | None = None) -> AccessToken:
         """A token without a request; for Graph unless another resource is named."""

@@ -47,26 +47,34 @@ class TokenIssuer:
         self, audience: str, client_id: str, object_id: str, roles: Iterable[str], lifetime: float
     ) -> AccessToken:
         """A token for an application; `nbf` lies a second back, as a client's clock may."""
+        return self.sign(
+            {
+                "aud": audience,
+                "iss": self.issuer,
+                "appid": client_id,
+                "appidacr": "1",
+                "idp": self.issuer,
+                "idtyp": "app",
+                "oid": object_id,
+                "sub": object_id,
+                "roles": sorted(roles),
+                "ver": "1.0",
+            },
+            lifetime,
+        )
+
+    def sign(self, claims: JsonObject, lifetime: float) -> AccessToken:
+        """A token with these claims and those that every token has."""
         now = int(self.clock())
         expires = int(now + lifetime)
-        claims = {
-            "aud": audience,
-            "iss": self.issuer,
+        common = {
             "iat": now,
             "nbf": now - 1,
             "exp": expires,
-            "appid": client_id,
-            "appidacr": "1",
-            "idp": self.issuer,
-            "idtyp": "app",
-            "oid": object_id,
-            "sub": object_id,
             "tid": self.tenant_id,
-            "roles": sorted(roles),
             "uti": base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode(),
-            "ver": "1.0",
         }
-        text = jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self._key_id})
+        text = jwt.encode(common | claims, self._key, algorithm="RS256", headers={"kid": self._key_id})
         return AccessToken(text, int(lifetime), expires, now - 1)
 
     def verify(self, token: str, audiences: Iterable[str]) -> dict[str, Any]:

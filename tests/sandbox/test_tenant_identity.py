@@ -5,16 +5,13 @@ The SDKs run in processes of their own: they read which authority to trust when 
 
 import asyncio
 import json
-import ssl
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import jwt
 import pytest
 from cryptography import x509
@@ -28,10 +25,10 @@ from sandbox.tenant import (
     TENANT_ID,
     Secret,
     Tenant,
-    TenantServer,
     generate,
 )
 from tests.sandbox.tenant_client import Answer, Client
+from tests.sandbox.tls import tls_client
 
 GRAPH_SCOPE = "https://graph.microsoft.com/.default"
 
@@ -59,16 +56,6 @@ def client_certificate(tmp_path_factory: pytest.TempPathFactory) -> Registered:
 async def client(certificates: ServerCertificates) -> AsyncIterator[Client]:
     async with tls_client(Tenant(generate(60, seed=1)), certificates) as client:
         yield client
-
-
-@asynccontextmanager
-async def tls_client(tenant: Tenant, certificates: ServerCertificates) -> AsyncIterator[Client]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.certificate, certificates.key)
-    trust = ssl.create_default_context(cafile=str(certificates.authority))
-    connector = aiohttp.TCPConnector(ssl=trust)
-    async with TenantServer(tenant, context) as server, aiohttp.ClientSession(connector=connector) as session:
-        yield Client(session, server, None)
 
 
 async def token_answer(client: Client, tenant_id: str = TENANT_ID, **form: str) -> Answer:

@@ -1,0 +1,205 @@
+"""A token of Entra, that the caller got for this app as an application: `Authorization: Bearer …`.
+
+Both versions of Entra's access tokens are taken. Which one a caller gets is a setting of the app registration
+that it asks a token for (`requestedAccessTokenVersion`):
+
+    version   issuer                            audience                             client
+    1.0       https://sts.windows.net/<tenant>/ the identifier URI, or the client id `appid`
+    2.0       <authority>/<tenant>/v2.0         always the client id                 `azp`
+
+Source: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
+"""
+
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, override
+
+from shared.config import Settings, WebhookAuth
+from shared.errors import CallerRefused
+from shared.webhooks.headers import checked_call_id, lowered
+from shared.webhooks.interface import Caller, WebhookScheme
+from shared.webhooks.signing_keys import SigningKeys
+
+LONGEST_TOKEN = 16 * 1024
+LEEWAY_SECONDS = 60
+
+_V1_ISSUERS = {"china": "https://sts.chinacloudapi.cn"}
+_V1_ISSUER = "https://sts.windows.net"
+_V2_ISSUERS = {"china": "https://login.partner.microsoftonline.cn"}
+"""Where they differ from the public cloud's, and from the authority that tokens are asked from.
+Source: https://learn.microsoft.com/answers/questions/1190472/what-are-the-token-issuers-for-the-sovereign-cloud
+"""
+
+_CLIENT_CLAIM = {"1.0": "appid", "2.0": "azp"}
+_GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_CLIENT_ID_AUDIENCE = re.compile(rf"(?:api://)?({_GUID})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedToken:
+    """What a token must say."""
+
+    tenant_id: str
+    issuers: Mapping[str, frozenset[str]]
+    """By the token's version."""
+    audiences: frozenset[str]
+    clients: frozenset[str]
+    """Empty for any client that holds the role."""
+    role: str | None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        tenant, cloud = settings.tenant_id, settings.cloud.name
+        v2 = {settings.authority, settings.cloud.authority, _V2_ISSUERS.get(cloud, settings.authority)}
+        return cls(
+            tenant_id=tenant,
+            issuers={
+                "1.0": frozenset({f"{_V1_ISSUERS.get(cloud, _V1_ISSUER)}/{tenant}/"}),
+                "2.0": frozenset(f"{origin}/{tenant}/v2.0" for origin in v2),
+            },
+            audiences=_audiences(settings.webhook_audience or ""),
+            clients=frozenset(settings.webhook_allowed_clients),
+            role=settings.webhook_role,
+        )
+
+
+class EntraTokenScheme(WebhookScheme):
+    """Callers that are applications of the same tenant. `clock` gives seconds since the epoch."""
+
+    name: ClassVar[WebhookAuth] = "entra-token"
+
+    def __init__(
+        self, expected: ExpectedToken, keys: SigningKeys, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._expected = expected
+        self._keys = keys
+        self._clock = clock
+
+    @classmethod
+    def of_tenant(
+        cls,
+        settings: Settings,
+        clock: Callable[[], float] = time.time,
+        tls: ssl.SSLContext | None = None,
+    ) -> Self:
+        """The scheme for the settings' tenant. `tls` is for a sign-in service of the sandbox."""
+        url = f"{settings.authority}/{settings.tenant_id}/discovery/v2.0/keys"
+        return cls(ExpectedToken.from_settings(settings), SigningKeys(url, clock, tls), clock)
+
+    @override
+    async def authenticate(self, headers: Mapping[str, str], body: bytes) -> Caller:
+        given = lowered(headers)
+        token = _bearer(given.get("authorization", ""))
+        key = await self._keys.get(_key_id(token))
+        if key is None:
+            raise CallerRefused("The token is signed with a key that the tenant does not have.")
+        claims = _verified(token, key)
+        check_times(claims, self._clock())
+        client = check_claims(claims, self._expected)
+        call_id = given.get("webhook-id") or given.get("idempotency-key")
+        return Caller(client, checked_call_id(call_id) if call_id else None)
+
+
+def check_times(claims: Mapping[str, Any], now: float) -> None:
+    """Whether the token holds now. Raises `CallerRefused`."""
+    expires, begins = claims.get("exp"), claims.get("nbf")
+    if not isinstance(expires, int) or not isinstance(begins, int):
+        raise CallerRefused("The token does not say when it begins and when it expires.")
+    if not begins - LEEWAY_SECONDS <= now < expires + LEEWAY_SECONDS:
+        raise CallerRefused("The token is expired, or does not hold yet.")
+
+
+def check_claims(claims: Mapping[str, Any], expected: ExpectedToken) -> str:
+    """The client id that the token was issued to. Raises `CallerRefused` for one that may not call."""
+    version = claims.get("ver")
+    issuers = expected.issuers.get(version) if isinstance(version, str) else None
+    if not issuers or claims.get("iss") not in issuers or claims.get("tid") != expected.tenant_id:
+        raise CallerRefused("The token was not issued by the tenant's sign-in service.")
+    if claims.get("aud") not in expected.audiences:
+        raise CallerRefused("The token is for another audience than WEBHOOK_AUDIENCE.")
+    if not _is_of_application(claims):
+        raise CallerRefused("The token is a user's, not an application's.")
+    client = claims.get(_CLIENT_CLAIM[str(version)])
+    if not isinstance(client, str) or not re.fullmatch(_GUID, client.lower()):
+        raise CallerRefused("The token does not name the client that it was issued to.")
+    if expected.clients and client.lower() not in expected.clients:
+        raise CallerRefused(f"The client {client.lower()} is not in WEBHOOK_ALLOWED_CLIENTS.")
+    roles = claims.get("roles")
+    if expected.role is not None and not (isinstance(roles, list) and expected.role in roles):
+        raise CallerRefused(f"The client {client.lower()} does not hold the app role in WEBHOOK_ROLE.")
+    return client.lower()
+
+
+def _audiences(setting: str) -> frozenset[str]:
+    """What `aud` may be. `api://<client id>` and the bare client id name the same app registration: version
+    2.0 always has the second, version 1.0 what the caller asked for. Another URI stands for itself."""
+    if match := _CLIENT_ID_AUDIENCE.fullmatch(setting):
+        client_id = match[1].lower()
+        return frozenset({setting, client_id, f"api://{client_id}"})
+    return frozenset({setting})
+
+
+def _bearer(header: str) -> str:
+    scheme, _, token = header.partition(" ")
+    token = token.strip(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise CallerRefused("The header Authorization with a bearer token is absent.")
+    if len(token) > LONGEST_TOKEN or not token.isascii():
+        raise CallerRefused("The bearer token is no token of Entra.")
+    return token
+
+
+def _key_id(token: str) -> str:
+    """The id of the key in a header that nobody has verified yet."""
+    import jwt
+
+    try:
+        header = jwt.get_unverified_header(token)
+    except jwt.PyJWTError:
+        header = {}
+    key_id = header.get("kid")
+    if header.get("alg") != "RS256" or not isinstance(key_id, str):
+        raise CallerRefused(
+            "The bearer token is no token of Entra: it is not signed by RS256 and a key's id."
+        )
+    return key_id
+
+
+def _verified(token: str, key: Any) -> dict[str, Any]:
+    """The claims of a token whose signature is right. The claims themselves are checked by us: PyJWT knows
+    the real clock only."""
+    import jwt
+
+    try:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=["RS256"],
+            options={
+                "enforce_minimum_key_length": True,
+                "verify_aud": False,
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_iss": False,
+                "verify_jti": False,
+                "verify_nbf": False,
+                "verify_sub": False,
+            },
+        )
+    except jwt.PyJWTError:
+        pass
+    # Raised here, not above, so that no error that was made of the token is chained to it.
+    raise CallerRefused("The token's signature does not fit the tenant's key.")
+
+
+def _is_of_application(claims: Mapping[str, Any]) -> bool:
+    """`idtyp` says so where the app registration asks for it. Else a user's access token has a scope, and an
+    application is its own subject, which a user is not, in an id token either."""
+    if "scp" in claims:
+        return False
+    if "idtyp" in claims:
+        return bool(claims["idtyp"] == "app")
+    return isinstance(claims.get("oid"), str) and claims["oid"] == claims.get("sub")

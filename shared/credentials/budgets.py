@@ -1,7 +1,8 @@
 """How many passwords may be tried: per user, per day, and before it looks like an attack. Pure: no I/O.
 
 An attempt is charged before it is made and settled with what came of it. Whatever is not settled, as after a
-crash, stays charged and counts as a failure. Nothing here is forgotten because a process died.
+crash, stays charged and counts as a failure. Charging or settling with one ticket twice is the same as once,
+so both may be tried again when nobody knows whether they were stored.
 
 What the budgets rest on:
 
@@ -115,12 +116,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
     """One password that was tried, or was about to be."""
 
+    ticket: str
     at: float
-    fingerprint: str
     settled: bool = False
+
+
+class Suspicion(msgspec.Struct, frozen=True, array_like=True):
+    """A user who failed, or may have. `ticket` is that of the last charge."""
+
+    ticket: str
+    at: float
 
 
 class UserLedger(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,8 +151,8 @@ class TenantLedger(msgspec.Struct, frozen=True, kw_only=True):
     version: int = LEDGER_VERSION
     attempts_by_hour: dict[int, int] = {}
     """Hour since 1970 → attempts. An hour counts until its end is a day old."""
-    suspects: dict[str, float] = {}
-    """User → when they failed last, or may have, those in flight included."""
+    suspects: dict[str, Suspicion] = {}
+    """Users of the last 20 minutes that failed or may have, those in flight included."""
     locked_in_a_row: tuple[str, ...] = ()
     """Different users whose attempts ended in 50053, with no other answer in between."""
     stopped_until: float = 0
@@ -152,16 +160,16 @@ class TenantLedger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """One charge, by which it is settled later."""
+    """One attempt, from its charge to its settlement."""
 
+    id: str
+    """8 random characters: whoever charges draws them anew for each attempt."""
     user_id: str
     fingerprint: str
     password_changed_at: str | None
     at: float
-    suspect_at: float
-    """What the charge wrote into `suspects`, or more: no two charges of a user write the same."""
-    suspect_before: float | None
-    """What stood there, to be put back."""
+    suspicion_before: Suspicion | None = None
+    """What the charge replaced in `suspects`, to be put back."""
 
 
 class Denied(msgspec.Struct, frozen=True):
@@ -188,7 +196,7 @@ class Settled(msgspec.Struct, frozen=True):
     user: UserLedger
     tenant: TenantLedger
     stopped: bool
-    """This very outcome stopped all attempts: somebody has to be told."""
+    """The account was locked, and that stopped all attempts or found them stopped: somebody has to know."""
 
 
 def fingerprint(key: bytes, tenant_id: str, user_id: str, password: str) -> str:
@@ -233,35 +241,21 @@ def recall(user: UserLedger, fingerprint: str, password_changed_at: str | None) 
 
 
 def charge(
-    user: UserLedger,
-    tenant: TenantLedger,
-    limits: Limits,
-    *,
-    user_id: str,
-    fingerprint: str,
-    password_changed_at: str | None,
-    now: float,
+    user: UserLedger, tenant: TenantLedger, limits: Limits, ticket: Ticket
 ) -> Charged | Denied | Verdict:
-    """Charge one attempt to both ledgers. Denied by whichever budget lasts longest; a `Verdict` if memory,
-    by now, knows the answer."""
-    if known := recall(user, fingerprint, password_changed_at):
+    """Charge one attempt to both ledgers, where it is not charged yet.
+
+    Denied by whichever budget lasts longest; a `Verdict` if memory, by now, knows the answer.
+    """
+    if known := recall(user, ticket.fingerprint, ticket.password_changed_at):
         return known
-    denials = [*user_denials(user, limits, now), *tenant_denials(tenant, limits, user_id, now)]
+    denials = _user_denials(user, limits, ticket) + _tenant_denials(tenant, limits, ticket)
     if denials:
-        return longest(denials)
-    charged_tenant, suspect_at = charge_tenant(tenant, user_id, now)
-    return Charged(
-        charge_user(user, fingerprint, password_changed_at, now),
-        charged_tenant,
-        Ticket(
-            user_id=user_id,
-            fingerprint=fingerprint,
-            password_changed_at=password_changed_at,
-            at=now,
-            suspect_at=suspect_at,
-            suspect_before=tenant.suspects.get(user_id),
-        ),
-    )
+        # To come back earlier than the longest says would be in vain.
+        return max(denials, key=lambda denied: denied.retry_after_seconds or math.inf)
+    if not _is_suspect_by(tenant, ticket):
+        ticket = replace(ticket, suspicion_before=tenant.suspects.get(ticket.user_id))
+    return Charged(_charge_user(user, ticket), _charge_tenant(tenant, ticket), ticket)
 
 
 def settle(
@@ -277,19 +271,23 @@ def settle(
 ) -> Settled:
     """Enter what came of an attempt. `verdict` is remembered if it is about the password;
     `retry_after_seconds` is what the sign-in service said."""
-    settled_tenant, stopped = settle_tenant(
-        tenant, limits, ticket, outcome, retry_after_seconds=retry_after_seconds, now=now
-    )
-    return Settled(
-        settle_user(user, limits, ticket, outcome, verdict=verdict, now=now), settled_tenant, stopped
-    )
+    user = _settle_user(user, ticket, outcome)
+    if outcome == "locked":
+        user = replace(user, paused_until=max(user.paused_until, now + limits.lockout_pause))
+    if verdict is not None and user.password_changed_at == ticket.password_changed_at:
+        user = _remember(user, ticket.fingerprint, verdict)
+    tenant = _settle_tenant(tenant, limits, ticket, outcome, retry_after_seconds, now)
+    return Settled(user, tenant, stopped=outcome == "locked" and tenant.stopped_until >= now)
 
 
 # The user's side.
 
 
-def user_denials(user: UserLedger, limits: Limits, now: float) -> list[Denied]:
-    """Every budget of the user that forbids an attempt now."""
+def _user_denials(user: UserLedger, limits: Limits, ticket: Ticket) -> list[Denied]:
+    """Every budget of the user that forbids this attempt."""
+    if _has_attempt_of(user, ticket):
+        return []
+    now = ticket.at
     denials = []
     if user.paused_until > now:
         denials.append(
@@ -323,36 +321,32 @@ def user_denials(user: UserLedger, limits: Limits, now: float) -> list[Denied]:
     return denials
 
 
-def charge_user(
-    user: UserLedger, fingerprint: str, password_changed_at: str | None, now: float
-) -> UserLedger:
-    """The user's ledger with one attempt more. Memory of an older password goes; attempts and pauses stay."""
-    if user.password_changed_at != password_changed_at:
-        user = replace(user, password_changed_at=password_changed_at, remembered={}, valid_fingerprint=None)
-    kept = [attempt for attempt in user.attempts if attempt.at + MONTH + SLACK_SECONDS > now]
-    return replace(user, attempts=(*kept, Attempt(now, fingerprint)))
+def _charge_user(user: UserLedger, ticket: Ticket) -> UserLedger:
+    """Memory of an older password goes; attempts and pauses stay."""
+    if _has_attempt_of(user, ticket):
+        return user
+    if user.password_changed_at != ticket.password_changed_at:
+        user = replace(
+            user,
+            password_changed_at=ticket.password_changed_at,
+            remembered={},
+            valid_fingerprint=None,
+        )
+    kept = [attempt for attempt in user.attempts if attempt.at + MONTH + SLACK_SECONDS > ticket.at]
+    return replace(user, attempts=(*kept, Attempt(ticket.id, ticket.at)))
 
 
-def settle_user(
-    user: UserLedger,
-    limits: Limits,
-    ticket: Ticket,
-    outcome: Outcome,
-    *,
-    verdict: Verdict | None,
-    now: float,
-) -> UserLedger:
-    """The user's ledger after the attempt."""
-    charged = Attempt(ticket.at, ticket.fingerprint)
-    if charged in user.attempts:
-        place = user.attempts.index(charged)
-        settled = () if outcome == "refunded" else (replace(charged, settled=True),)
-        user = replace(user, attempts=user.attempts[:place] + settled + user.attempts[place + 1 :])
-    if outcome == "locked":
-        user = replace(user, paused_until=max(user.paused_until, now + limits.lockout_pause))
-    if user.password_changed_at == ticket.password_changed_at and verdict is not None:
-        user = _remember(user, ticket.fingerprint, verdict)
-    return user
+def _has_attempt_of(user: UserLedger, ticket: Ticket) -> bool:
+    return any(attempt.ticket == ticket.id for attempt in user.attempts)
+
+
+def _settle_user(user: UserLedger, ticket: Ticket, outcome: Outcome) -> UserLedger:
+    attempts = [
+        replace(attempt, settled=True) if attempt.ticket == ticket.id else attempt
+        for attempt in user.attempts
+        if attempt.ticket != ticket.id or outcome != "refunded"
+    ]
+    return replace(user, attempts=tuple(attempts))
 
 
 def _remember(user: UserLedger, fingerprint: str, verdict: Verdict) -> UserLedger:
@@ -372,8 +366,11 @@ def _remember(user: UserLedger, fingerprint: str, verdict: Verdict) -> UserLedge
 # The tenant's side.
 
 
-def tenant_denials(tenant: TenantLedger, limits: Limits, user_id: str, now: float) -> list[Denied]:
-    """Every budget of the tenant that forbids an attempt for this user now."""
+def _tenant_denials(tenant: TenantLedger, limits: Limits, ticket: Ticket) -> list[Denied]:
+    """Every budget of the tenant that forbids this attempt."""
+    if _is_suspect_by(tenant, ticket):
+        return []
+    now = ticket.at
     denials = []
     if tenant.stopped_until > now:
         denials.append(
@@ -398,7 +395,9 @@ def tenant_denials(tenant: TenantLedger, limits: Limits, user_id: str, now: floa
         )
     # A user who is suspect already adds nothing.
     others = [
-        (at + SUSPECT_SECONDS + SLACK_SECONDS, 1) for user, at in tenant.suspects.items() if user != user_id
+        (suspicion.at + SUSPECT_SECONDS + SLACK_SECONDS, 1)
+        for user_id, suspicion in tenant.suspects.items()
+        if user_id != ticket.user_id
     ]
     if (wait := _wait_until_below(others, limits.failing_users, now)) is not None:
         denials.append(
@@ -411,84 +410,87 @@ def tenant_denials(tenant: TenantLedger, limits: Limits, user_id: str, now: floa
     return denials
 
 
-def charge_tenant(tenant: TenantLedger, user_id: str, now: float) -> tuple[TenantLedger, float]:
-    """The tenant's ledger with one attempt more, and the time under which the user is suspect."""
+def _charge_tenant(tenant: TenantLedger, ticket: Ticket) -> TenantLedger:
+    if _is_suspect_by(tenant, ticket):
+        return tenant
     suspects = {
-        user: at for user, at in tenant.suspects.items() if at + SUSPECT_SECONDS + SLACK_SECONDS > now
+        user_id: suspicion
+        for user_id, suspicion in tenant.suspects.items()
+        if suspicion.at + SUSPECT_SECONDS + SLACK_SECONDS > ticket.at
     }
-    # Never an earlier time, nor one that another charge wrote: who settles knows their own by it.
-    suspect_at = max(now, math.nextafter(suspects.get(user_id, -math.inf), math.inf))
+    # By a clock that is behind, an earlier time than the one known would let others in too soon.
+    before = suspects.get(ticket.user_id)
+    suspects[ticket.user_id] = Suspicion(ticket.id, max(ticket.at, before.at) if before else ticket.at)
     hours = {
         hour: attempts
         for hour, attempts in tenant.attempts_by_hour.items()
-        if (hour + 1) * HOUR + DAY + SLACK_SECONDS > now
+        if (hour + 1) * HOUR + DAY + SLACK_SECONDS > ticket.at
     }
-    hour = _hour(now)
-    charged = replace(
-        tenant,
-        attempts_by_hour=hours | {hour: hours.get(hour, 0) + 1},
-        suspects=suspects | {user_id: suspect_at},
-    )
-    return charged, suspect_at
+    hour = int(ticket.at // HOUR)
+    hours[hour] = hours.get(hour, 0) + 1
+    return replace(tenant, attempts_by_hour=hours, suspects=suspects)
 
 
-def settle_tenant(
+def _settle_tenant(
     tenant: TenantLedger,
     limits: Limits,
     ticket: Ticket,
     outcome: Outcome,
-    *,
     retry_after_seconds: float,
     now: float,
-) -> tuple[TenantLedger, bool]:
-    """The tenant's ledger after the attempt, and whether this outcome stopped all attempts."""
-    if outcome in ("valid", "refunded"):
-        tenant = replace(tenant, suspects=_released(tenant.suspects, ticket))
-    if outcome == "refunded":
-        return replace(tenant, attempts_by_hour=_taken_back(tenant.attempts_by_hour, ticket)), False
-    if outcome == "service_throttled":
-        wait = min(max(retry_after_seconds, LEAST_THROTTLED_SECONDS), MOST_THROTTLED_SECONDS)
-        return replace(tenant, throttled_until=max(tenant.throttled_until, now + wait)), False
-    if outcome == "no_verdict":
-        return tenant, False
-    if outcome != "locked":
-        # A password was looked at, so our address is not blocked.
-        return replace(tenant, locked_in_a_row=()), False
+) -> TenantLedger:
+    match outcome:
+        case "no_verdict":
+            return tenant
+        case "refunded":
+            return _released(_taken_back(tenant, ticket), ticket)
+        case "service_throttled":
+            wait = min(max(retry_after_seconds, LEAST_THROTTLED_SECONDS), MOST_THROTTLED_SECONDS)
+            return replace(tenant, throttled_until=max(tenant.throttled_until, now + wait))
+        case "locked":
+            return _count_lockout(tenant, limits, ticket, now)
+        case "valid":
+            tenant = _released(tenant, ticket)
+    # A password was looked at, so our address is not blocked.
+    return replace(tenant, locked_in_a_row=())
+
+
+def _count_lockout(tenant: TenantLedger, limits: Limits, ticket: Ticket, now: float) -> TenantLedger:
     row = tuple(dict.fromkeys((*tenant.locked_in_a_row, ticket.user_id)))
     if len(row) < LOCKOUTS_IN_A_ROW:
-        return replace(tenant, locked_in_a_row=row), False
+        return replace(tenant, locked_in_a_row=row)
     stopped_until = max(tenant.stopped_until, now + limits.lockout_pause)
-    return replace(tenant, locked_in_a_row=(), stopped_until=stopped_until), True
+    return replace(tenant, locked_in_a_row=(), stopped_until=stopped_until)
 
 
-def _released(suspects: dict[str, float], ticket: Ticket) -> dict[str, float]:
-    """Suspects without this charge: back to what stood there, unless a later charge wrote over it."""
-    if suspects.get(ticket.user_id) != ticket.suspect_at:
-        return suspects
-    others = {user: at for user, at in suspects.items() if user != ticket.user_id}
-    return others if ticket.suspect_before is None else others | {ticket.user_id: ticket.suspect_before}
+def _is_suspect_by(tenant: TenantLedger, ticket: Ticket) -> bool:
+    """The user's last charge is the one of this ticket."""
+    suspicion = tenant.suspects.get(ticket.user_id)
+    return suspicion is not None and suspicion.ticket == ticket.id
 
 
-def _taken_back(hours: dict[int, int], ticket: Ticket) -> dict[int, int]:
-    hour = _hour(ticket.at)
-    left = hours.get(hour, 0) - 1
-    others = {other: attempts for other, attempts in hours.items() if other != hour}
-    return others | {hour: left} if left > 0 else others
+def _released(tenant: TenantLedger, ticket: Ticket) -> TenantLedger:
+    """Back to what the charge replaced. If a later charge replaced it in turn, the user stays suspect."""
+    if not _is_suspect_by(tenant, ticket):
+        return tenant
+    suspects = {**tenant.suspects}
+    if ticket.suspicion_before is None:
+        del suspects[ticket.user_id]
+    else:
+        suspects[ticket.user_id] = ticket.suspicion_before
+    return replace(tenant, suspects=suspects)
 
 
-def _hour(now: float) -> int:
-    return int(now // HOUR)
-
-
-# Both sides.
-
-
-def longest(denials: Iterable[Denied]) -> Denied:
-    """The denial that lasts longest: to come back earlier would be in vain."""
-    return max(
-        denials,
-        key=lambda denied: math.inf if denied.retry_after_seconds is None else denied.retry_after_seconds,
-    )
+def _taken_back(tenant: TenantLedger, ticket: Ticket) -> TenantLedger:
+    """One attempt less in its hour, as long as the suspicion proves that it is still counted."""
+    hour = int(ticket.at // HOUR)
+    if not _is_suspect_by(tenant, ticket) or hour not in tenant.attempts_by_hour:
+        return tenant
+    hours = {**tenant.attempts_by_hour}
+    hours[hour] -= 1
+    if not hours[hour]:
+        del hours[hour]
+    return replace(tenant, attempts_by_hour=hours)
 
 
 def _denied(budget: Budget, wait: float, detail: str) -> Denied:

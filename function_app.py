@@ -2,7 +2,9 @@
 
 import azure.functions as func
 
+from functions.credentials import credentials
 from functions.directory_sync import directory_sync
 
 app = func.FunctionApp()
 app.register_functions(directory_sync)
+app.register_functions(credentials)

@@ -19,11 +19,19 @@ def answer(document: Any, status: int = 200) -> func.HttpResponse:
     )
 
 
-def problem(status: int, title: str, detail: str, **members: Any) -> func.HttpResponse:
-    """A problem document. `detail` is a sentence for the caller; it holds no secret."""
+def problem(
+    status: int, title: str, detail: str, *, retry_after: int | None = None, **members: Any
+) -> func.HttpResponse:
+    """A problem document. `detail` is a sentence for the caller; it holds no secret.
+
+    `retry_after` is in seconds, and goes into the header of that name.
+    """
     document = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
     return func.HttpResponse(
-        json.dumps(document, ensure_ascii=False), status_code=status, mimetype="application/problem+json"
+        json.dumps(document, ensure_ascii=False),
+        status_code=status,
+        headers=None if retry_after is None else {"Retry-After": str(retry_after)},
+        mimetype="application/problem+json",
     )
 
 

@@ -1,4 +1,4 @@
-"""Puts the app together: from the settings to a `DirectorySync` that is ready to work.
+"""Puts the app together: from the settings to what is ready to work.
 
 Clients are made once per event loop and kept, since the Functions worker runs all async functions on one
 long-lived loop. Nothing heavy is imported until a function needs it.
@@ -7,37 +7,31 @@ long-lived loop. Nothing heavy is imported until a function needs it.
 import asyncio
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from shared.config import Settings
 from shared.errors import ConfigurationError
+from shared.storage_clients import StorageClients
 
 if TYPE_CHECKING:
-    from azure.storage.blob.aio import ContainerClient
-    from azure.storage.queue.aio import QueueClient
-
+    from shared.credentials.calls import CredentialCalls
+    from shared.credentials.probe import SignInProbe
     from shared.directory.sync import DirectorySync
     from shared.graph.client import GraphClient
+    from shared.graph.policy import RetryPolicy
+    from shared.identity.credentials import GraphCredential
     from shared.identity.secrets import SecretStore
+    from shared.snapshots.blobs import BlobContainer
+    from shared.tables import Table
+
+log = logging.getLogger(__name__)
 
 STATE_CONTAINER = "sync-state"
 
 QUIET_LOGGERS = ("azure", "httpx", "httpcore", "msal")
 """They log a line or more a request, with full URLs."""
-
-STORAGE_OPTIONS: dict[str, Any] = {
-    "retry_total": 3,
-    "initial_backoff": 0,
-    "increment_base": 1.5,
-    "random_jitter_range": 0.5,
-    "connection_timeout": 10,
-    "read_timeout": 60,
-}
-"""Four tries within nine seconds, with waits of about 1.5, 2.3 and 3.4 s. The SDK's default waits 15 s before
-its first retry alone, longer than a caller of the status waits; what is away for longer is tried again by the
-message or the timer."""
 
 
 class App:
@@ -48,11 +42,17 @@ class App:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.settings = settings
         self._stack = AsyncExitStack()
+        self._storage = StorageClients(settings.storage, self._own_identity, self._stack)
         self._graph: GraphClient | None = None
         self._graph_turn = asyncio.Lock()
         self._own: Any = None
         self._secrets: SecretStore | None = None
         self._sync: DirectorySync | None = None
+        self._credential: GraphCredential | None = None
+        self._calls: CredentialCalls | None = None
+        self._calls_turn = asyncio.Lock()
+        self._to_make: list[Table | BlobContainer] = []
+        self._probe: SignInProbe | None = None
 
     @property
     def directory(self) -> "DirectorySync":
@@ -65,9 +65,9 @@ class App:
 
             self._sync = DirectorySync(
                 settings=self.settings,
-                state=StateStore(BlobContainer(self._container(STATE_CONTAINER))),
-                output=BlobContainer(self._container(self.settings.container)),
-                queue=StepQueue(self._queue(QUEUE)),
+                state=StateStore(BlobContainer(self._storage.container(STATE_CONTAINER))),
+                output=BlobContainer(self._storage.container(self.settings.container)),
+                queue=StepQueue(self._storage.queue(QUEUE)),
                 graph=self.graph,
             )
         return self._sync
@@ -76,19 +76,102 @@ class App:
         """The client of Microsoft Graph; the first call loads the SDK."""
         async with self._graph_turn:
             if self._graph is None:
-                from shared.graph.client import GraphClient
-                from shared.identity.credentials import graph_credential
-
-                credential = graph_credential(self.settings, self._secret_store(), self._own_identity())
-                self._stack.push_async_callback(credential.close)
-                self._graph = GraphClient(
-                    credential, self.settings.graph_origin, self.settings.cloud.graph_scope
-                )
-                self._stack.push_async_callback(self._graph.close)
+                self._graph = self._graph_client()
         return self._graph
+
+    async def credential_calls(self) -> "CredentialCalls":
+        """The webhook of credential validation."""
+        async with self._calls_turn:
+            if self._calls is None:
+                self._calls = self._assemble_calls()
+            while self._to_make:
+                await self._to_make[-1].ensure()
+                self._to_make.pop()
+        return self._calls
+
+    async def sweep_credentials(self) -> None:
+        """Forget answered calls and untouched users whose time is over."""
+        calls = await self.credential_calls()
+        swept = {"calls": await calls.sweep(), "users": await calls.validator.ledger.sweep()}
+        log.info("credentials swept", extra=swept)
 
     async def close(self) -> None:
         await self._stack.aclose()
+
+    def _graph_client(self, policy: "RetryPolicy | None" = None) -> "GraphClient":
+        from shared.graph.client import GraphClient
+        from shared.identity.credentials import graph_credential
+
+        if self._credential is None:
+            self._credential = graph_credential(self.settings, self._secret_store(), self._own_identity())
+            self._stack.push_async_callback(self._credential.close)
+        client = GraphClient(
+            self._credential,
+            self.settings.graph_origin,
+            self.settings.cloud.graph_scope,
+            policy,
+        )
+        self._stack.push_async_callback(client.close)
+        return client
+
+    def _assemble_calls(self) -> "CredentialCalls":
+        from shared.credentials.audit import AUDIT_CONTAINER, AuditLog
+        from shared.credentials.budgets import Limits
+        from shared.credentials.calls import CredentialCalls
+        from shared.credentials.ledger import BUDGET_TABLE, USERS_TABLE, Ledger
+        from shared.credentials.users import DirectoryUsers
+        from shared.credentials.validator import Validator
+        from shared.graph.policy import RetryPolicy
+        from shared.snapshots.blobs import BlobContainer
+        from shared.webhooks import webhook_scheme
+        from shared.webhooks.replay import TABLE as REQUESTS_TABLE
+
+        secrets = self._secret_store()
+        if secrets is None:
+            raise ConfigurationError(
+                ["KEY_VAULT_URL is missing: credential validation reads its secrets from the vault."]
+            )
+        users, budget, requests = map(self._storage.table, (USERS_TABLE, BUDGET_TABLE, REQUESTS_TABLE))
+        audit = BlobContainer(self._storage.container(AUDIT_CONTAINER))
+        if self.settings.storage.connection_string:
+            # A laptop's storage begins empty; in Azure, the deployment has made what is needed.
+            self._to_make = [users, budget, requests, audit]
+        graph: GraphClient | None = None
+
+        async def impatient_graph() -> "GraphClient":
+            """A caller waits, so that little is tried again."""
+            nonlocal graph
+            graph = graph or self._graph_client(RetryPolicy(attempts=2, longest_wait=5.0))
+            return graph
+
+        return CredentialCalls(
+            scheme=webhook_scheme(self.settings, secrets),
+            secrets=secrets,
+            requests=requests,
+            validator=Validator(
+                settings=self.settings,
+                users=DirectoryUsers(impatient_graph),
+                ledger=Ledger(users, budget, self.settings.tenant_id, Limits.from_settings(self.settings)),
+                audit=AuditLog(audit),
+                probe=self._sign_in_probe,
+            ),
+            cloud=self.settings.cloud,
+        )
+
+    async def _sign_in_probe(self) -> "SignInProbe":
+        if self._probe is None:
+            import aiohttp
+
+            from shared.credentials.probe import SignInProbe
+
+            session = aiohttp.ClientSession(
+                # No cookie of one user's attempt may travel with the next one's.
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=True,
+            )
+            self._stack.push_async_callback(session.close)
+            self._probe = SignInProbe(self.settings, self._secret_store(), session)
+        return self._probe
 
     def _own_identity(self) -> Any:
         if self._own is None:
@@ -105,57 +188,6 @@ class App:
             self._secrets = secret_store(self.settings, self._own_identity())
             self._stack.push_async_callback(self._secrets.close)
         return self._secrets
-
-    def _container(self, name: str) -> "ContainerClient":
-        from azure.storage.blob.aio import ContainerClient
-
-        storage = self.settings.storage
-        if storage.connection_string:
-            with _explained_connection_string():
-                client = ContainerClient.from_connection_string(
-                    storage.connection_string, name, **STORAGE_OPTIONS
-                )
-        else:
-            client = ContainerClient(
-                storage.blob_uri or "", name, credential=self._own_identity(), **STORAGE_OPTIONS
-            )
-        self._stack.push_async_callback(client.close)
-        return client
-
-    def _queue(self, name: str) -> "QueueClient":
-        from azure.storage.queue import BinaryBase64DecodePolicy, BinaryBase64EncodePolicy
-        from azure.storage.queue.aio import QueueClient
-
-        options: dict[str, Any] = {
-            **STORAGE_OPTIONS,
-            # As the Functions host reads and writes messages.
-            "message_encode_policy": BinaryBase64EncodePolicy(),
-            "message_decode_policy": BinaryBase64DecodePolicy(),
-        }
-        storage = self.settings.storage
-        if storage.connection_string:
-            with _explained_connection_string():
-                client = QueueClient.from_connection_string(storage.connection_string, name, **options)
-        else:
-            client = QueueClient(storage.queue_uri or "", name, credential=self._own_identity(), **options)
-        self._stack.push_async_callback(client.close)
-        return client
-
-
-@contextmanager
-def _explained_connection_string() -> Iterator[None]:
-    """The SDK's error quotes the connection string, so it is neither shown nor chained."""
-    try:
-        yield
-        return
-    except ValueError:
-        pass
-    raise ConfigurationError(
-        [
-            "DIRECTORY_STORAGE is no connection string that Azure Storage understands: "
-            "copy it whole, or use DIRECTORY_STORAGE__blobServiceUri and __queueServiceUri instead."
-        ]
-    )
 
 
 _apps: dict[int, App] = {}

@@ -21,6 +21,7 @@
     ├── InvalidRequest            the body of a request is not what the route takes
     ├── CallerRefused             the caller of the webhook did not prove who it is
     ├── CallInWork                the same call is being worked on at this moment
+    ├── TooManyCalls              more calls at once than the process takes
     ├── CallAltered               the id of an earlier call came with another body
     └── ValidationAppRefused      Entra refuses the validation app itself, so no user was tried
 
@@ -167,6 +168,10 @@ class CallerRefused(EntraConnectorError):
 
 class CallInWork(EntraConnectorError):
     """The same call is being worked on at this moment."""
+
+
+class TooManyCalls(EntraConnectorError):
+    """More calls at once than the process takes."""
 
 
 class CallAltered(EntraConnectorError):

@@ -10,6 +10,7 @@ from azure.storage.blob.aio import ExponentialRetry
 import shared.composition as composition
 from shared.config import Settings
 from shared.errors import ConfigurationError
+from shared.storage_clients import STORAGE_OPTIONS
 from tests.support.world import settings
 
 ENVIRONMENT = {
@@ -95,7 +96,7 @@ async def test_sdks_are_quiet() -> None:
 
 def test_storage_that_is_away_is_told_within_twenty_seconds() -> None:
     """The waits that the SDK makes between its tries, at most."""
-    options = composition.STORAGE_OPTIONS
+    options = STORAGE_OPTIONS
     retry: Any = ExponentialRetry(
         initial_backoff=options["initial_backoff"],
         increment_base=options["increment_base"],

@@ -15,7 +15,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from itertools import batched
 from typing import Any
@@ -300,8 +300,8 @@ class _Side[L: UserLedger | TenantLedger]:
             pass
         raise StateUnreadable(
             f"Row {row} of table `{self.table.name}` cannot be read; another version of the app may have "
-            "written it. Until it can, no password is tried. Deploy that version again; or delete the row, and "
-            "with it the count of the attempts that were made."
+            "written it. No password is tried until it can be. Deploy that version again; or delete the row, "
+            "and with it the count of the attempts that were made."
         )
 
 

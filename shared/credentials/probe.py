@@ -11,14 +11,15 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from shared.config import Settings
+from shared.credentials.budgets import Outcome
 from shared.credentials.candidates import Password
 from shared.credentials.codes import CONFIGURATION, LOCKED, THROTTLED, Code, decisive
-from shared.credentials.verdicts import Verdict
+from shared.credentials.verdicts import Status, Verdict
 from shared.errors import ConfigurationError, SecretUnavailable, ValidationAppRefused
 from shared.graph.policy import retry_after_seconds
 from shared.identity.credentials import CLIENT_SECRET
@@ -37,9 +38,6 @@ LARGEST_ANSWER = 64 * 1024
 NO_CLOUD_PASSWORD = 50056
 EXPIRED_PASSWORD = 50055
 
-Outcome = Literal["passed", "failed", "locked", "throttled", "no_verdict"]
-"""What the attempt did to Entra's counters and to the logs, as the budgets see it."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignIn:
@@ -47,8 +45,9 @@ class SignIn:
 
     verdict: Verdict
     outcome: Outcome
-    retry_after: float | None = None
-    """Seconds that Entra asks to wait, with `throttled`."""
+    """What the budgets make of it."""
+    retry_after: float = 0.0
+    """Seconds that Entra asks to wait, with `service_throttled`; 0 if it does not say."""
     trace_id: str | None = None
     correlation_id: str | None = None
 
@@ -212,7 +211,7 @@ def _issued(body: bytes) -> SignIn:
             detail="The password is right, and nothing else is asked for: whoever knows it is in.",
             attempt_made=True,
         ),
-        outcome="passed",
+        outcome="valid",
     )
 
 
@@ -221,13 +220,6 @@ def _refused(code: Code, refusal: _Refusal, synchronized: bool) -> SignIn:
     if code.number == NO_CLOUD_PASSWORD and synchronized:
         # The password lives on premises, where nobody asked.
         status = "unknown"
-    outcome: Outcome = "no_verdict"
-    if code.account_state == LOCKED:
-        outcome = "locked"
-    elif status in ("invalid", "not_found") or code.number == EXPIRED_PASSWORD:
-        outcome = "failed"  # an expired password too is a failed sign-in to those who watch for sprays
-    elif status == "valid":
-        outcome = "passed"
     verdict = Verdict(
         status=status,
         account_state=state,
@@ -237,8 +229,21 @@ def _refused(code: Code, refusal: _Refusal, synchronized: bool) -> SignIn:
         attempt_made=True,
     )
     return SignIn(
-        verdict=verdict, outcome=outcome, trace_id=refusal.trace_id, correlation_id=refusal.correlation_id
+        verdict=verdict,
+        outcome=_outcome(code, status),
+        trace_id=refusal.trace_id,
+        correlation_id=refusal.correlation_id,
     )
+
+
+def _outcome(code: Code, status: Status) -> Outcome:
+    if code.account_state == LOCKED:
+        return "locked"
+    if code.number == EXPIRED_PASSWORD:
+        return "valid_but_expired"
+    if status in ("invalid", "not_found"):
+        return "failed"
+    return "valid" if status == "valid" else "no_verdict"
 
 
 def _no_verdict(
@@ -261,8 +266,8 @@ def _no_verdict(
     )
     return SignIn(
         verdict=verdict,
-        outcome="throttled" if state == THROTTLED else "no_verdict",
-        retry_after=wait,
+        outcome="service_throttled" if state == THROTTLED else "no_verdict",
+        retry_after=wait or 0.0,
         trace_id=refusal.trace_id,
         correlation_id=refusal.correlation_id,
     )

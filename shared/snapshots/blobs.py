@@ -112,6 +112,45 @@ class BlobContainer:
                 raise
             return str(answer["etag"])
 
+    async def append(self, path: str, content: bytes) -> int | None:
+        """Append one block to an append blob, which is made where there is none.
+
+        Returns the number of its blocks; None if it takes no more, which is so after 50,000. After a broken
+        connection the SDK sends a block again, so it may stand there twice.
+        """
+        from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+        async with self._explained(f"append to {path}"):
+            blob = self._client.get_blob_client(path)
+            try:
+                try:
+                    answer = await blob.append_block(content)
+                except ResourceNotFoundError as error:
+                    if getattr(error, "error_code", None) != "BlobNotFound":
+                        raise
+                    await self._make_append_blob(path)
+                    answer = await blob.append_block(content)
+            except HttpResponseError as error:
+                if getattr(error, "error_code", None) != "BlockCountExceedsLimit":
+                    raise
+                return None
+            blocks: Any = answer["blob_committed_block_count"]
+            return int(blocks)
+
+    async def _make_append_blob(self, path: str) -> None:
+        """Make an empty one, unless somebody was faster."""
+        from azure.core import MatchConditions
+        from azure.core.exceptions import ResourceExistsError, ResourceModifiedError
+        from azure.storage.blob import ContentSettings
+
+        try:
+            await self._client.get_blob_client(path).create_append_blob(
+                content_settings=ContentSettings(content_type="application/jsonl"),
+                match_condition=MatchConditions.IfMissing,
+            )
+        except (ResourceExistsError, ResourceModifiedError):
+            return
+
     async def names(self, prefix: str) -> AsyncIterator[str]:
         """The names under a prefix."""
         async with self._explained(f"list {prefix}"):

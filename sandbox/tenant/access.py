@@ -17,6 +17,7 @@ READ_GROUPS = ("Group.Read.All", "GroupMember.Read.All", "Directory.Read.All")
 READ_METHODS = ("UserAuthenticationMethod.Read.All",)
 READ_ORGANIZATION = ("Organization.Read.All", "Directory.Read.All", "User.Read.All")
 READ_DOMAINS = ("Domain.Read.All", "Directory.Read.All")
+READ_GROUP_SETTINGS = ("GroupSettings.Read.All", "Directory.Read.All")
 
 
 class GraphError(Exception):

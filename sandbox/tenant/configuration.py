@@ -48,6 +48,7 @@ ALL_PERMISSIONS = frozenset(
         "UserAuthenticationMethod.Read.All",
         "User-LifeCycleInfo.Read.All",
         "Organization.Read.All",
+        "Domain.Read.All",
     }
 )
 """What the sandbox's app registration and its managed identity are granted unless a test says otherwise."""
@@ -100,6 +101,7 @@ class Domain:
     name: str
     authentication_type: Literal["Managed", "Federated"] = "Managed"
     is_default: bool = False
+    is_initial: bool = False
     is_verified: bool = True
 
 
@@ -143,6 +145,8 @@ class Vault:
         self.secrets: dict[str, list[SecretVersion]] = {}
         self.forbidden = False
         """When set, every read answers 403 as without the role *Key Vault Secrets User*."""
+        self.forbidden_names: set[str] = set()
+        """Secrets whose reads alone are answered so: the role may be assigned for single secrets."""
         self._clock = clock
 
     def put(
@@ -162,6 +166,10 @@ class Vault:
         version = SecretVersion(value, created, enabled, expires, content_type)
         versions.append(version)
         return version
+
+    def remove(self, name: str) -> None:
+        """Take a secret away, all versions of it; one that is not there stays so."""
+        self.secrets.pop(name, None)
 
 
 @dataclass(slots=True)

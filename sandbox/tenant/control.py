@@ -36,6 +36,11 @@ def answer_control(tenant: "Tenant", call: Call) -> Reply:
                 return json_reply({"rules": 0})
             case "POST", "permissions":
                 return _permissions(tenant, body)
+            case "POST", "vault":
+                return _vault(tenant, body)
+            case "POST", "keys":
+                tenant.issuer.rotate_keys(keep_old=bool(body.get("keep_old", True)))
+                return json_reply({"keys": len(tenant.issuer.key_set()["keys"])})
             case "GET", "users":
                 return json_reply(sign_in_control.shown(tenant, call.query.get("user", "")))
             case "POST", "users":
@@ -62,6 +67,28 @@ def _permissions(tenant: "Tenant", body: JsonObject) -> Reply:
     if "premium" in body:
         tenant.premium = bool(body["premium"])
     return json_reply({"client_id": client_id, "permissions": sorted(client.permissions)})
+
+
+def _vault(tenant: "Tenant", body: JsonObject) -> Reply:
+    """`{"forbidden"?, "secret"?, "value"?, "refused"?}`: forbid all reads, or put (null: remove) or refuse
+    one secret."""
+    vault = tenant.vault
+    vault.forbidden = bool(body.get("forbidden", vault.forbidden))
+    name = body.get("secret")
+    if name is not None and "value" in body:
+        if body["value"] is None:
+            vault.remove(name)
+        else:
+            vault.put(name, str(body["value"]))
+    if name is not None and "refused" in body:
+        (vault.forbidden_names.add if body["refused"] else vault.forbidden_names.discard)(name)
+    return json_reply(
+        {
+            "forbidden": vault.forbidden,
+            "refused": sorted(vault.forbidden_names),
+            "secrets": {name: len(versions) for name, versions in sorted(vault.secrets.items())},
+        }
+    )
 
 
 def stats(tenant: "Tenant") -> JsonObject:

@@ -159,10 +159,17 @@ class Directory:
 
     def delete_user(self, user_id: str) -> None:
         """Soft deletion: the user leaves the lists and the report, and stays in its groups until it is
-        purged."""
+        purged.
+
+        Its principal name gets its id as a prefix, until it is restored.
+        """
         user = _known(self.users, user_id)
         del self.users[user_id]
-        self.deleted_users[user_id] = {**user, "deletedDateTime": timestamp()}
+        self.deleted_users[user_id] = {
+            **user,
+            "deletedDateTime": timestamp(),
+            "userPrincipalName": _freed_name_prefix(user_id) + user["userPrincipalName"],
+        }
         self._record("user", user_id, Event.DELETED)
 
     def restore_user(self, user_id: str) -> None:
@@ -170,6 +177,7 @@ class Directory:
         user = dict(_known(self.deleted_users, user_id))
         del self.deleted_users[user_id]
         user.pop("deletedDateTime", None)
+        user["userPrincipalName"] = user["userPrincipalName"].removeprefix(_freed_name_prefix(user_id))
         self.users[user_id] = user
         self._record("user", user_id, Event.RESTORED)
 
@@ -306,6 +314,11 @@ class Directory:
             return user
         wanted = key.casefold()
         return next((u for u in self.users.values() if u["userPrincipalName"].casefold() == wanted), None)
+
+
+def _freed_name_prefix(user_id: str) -> str:
+    """What Entra puts before the principal name of a deleted user, so that another one may have it."""
+    return user_id.replace("-", "")
 
 
 def _known(objects: Mapping[str, JsonObject], object_id: str) -> JsonObject:

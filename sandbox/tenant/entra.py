@@ -69,7 +69,8 @@ class Entra:
     def _check_tenant(self, tenant_id: str, grant_type: str | None) -> None:
         if grant_type == "password":
             _refuse_shared_endpoint(tenant_id.lower())
-        if tenant_id.lower() not in {self._tenant.tenant_id, *self._tenant.domains}:
+        domain = self._tenant.domains.get(tenant_id.lower())
+        if tenant_id.lower() != self._tenant.tenant_id and (domain is None or not domain.is_verified):
             raise EntraError(
                 90002,
                 "invalid_request",

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from sandbox.tenant.authentication import registration_row, sign_in_activity, user_methods
 from sandbox.tenant.directory import Directory
+from sandbox.tenant.identities import give_identities
 from sandbox.tenant.messages import JsonObject
 from sandbox.tenant.vocabulary import (
     COUNTRIES,
@@ -55,6 +56,7 @@ def generate(users: int = 2000, seed: int = 7) -> Directory:
         maker.make_people()
         maker.make_groups()
         maker.make_authentication()
+        give_identities(maker.directory, seed)
         maker.directory.forget_history()
     return maker.directory
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sandbox.tenant import delta, queries
+from sandbox.tenant import delta, group_membership, queries, tenant_resources
 from sandbox.tenant.access import (
     READ_DOMAINS,
+    READ_GROUP_SETTINGS,
     READ_GROUPS,
     READ_METHODS,
     READ_ORGANIZATION,
@@ -109,13 +110,18 @@ class Graph:
                 1,
             ),
             (rf"/directory/deletedItems/(?P<id>{name})", self._deleted_item, None, 1),
-            (r"/organization", self._organization, READ_ORGANIZATION, 1),
-            (r"/domains", self._domains, READ_DOMAINS, 1),
+            (r"/organization", tenant_resources.organization, READ_ORGANIZATION, 1),
+            (r"/domains", tenant_resources.domains, READ_DOMAINS, 1),
+            (rf"/domains/(?P<id>{name})", tenant_resources.domain, READ_DOMAINS, 1),
+            (r"/groupSettings", tenant_resources.group_settings, READ_GROUP_SETTINGS, 1),
         ]
-        return [
+        routes = [
             Route(re.compile(pattern), handler, permissions, cost)
             for pattern, handler, permissions, cost in rows
         ]
+        check = re.compile(rf"/users/(?P<id>{name})/(?:microsoft\.graph\.)?checkMemberGroups")
+        # Needs the permission for users and the one for groups.
+        return [*routes, Route(check, group_membership.check_member_groups, None, 4, "POST")]
 
     async def answer(self, call: Call) -> Reply:
         """The answer to one request other than `$batch`, refusals included."""
@@ -511,7 +517,7 @@ class Graph:
             None,
         )
 
-    # --- deleted items, organization --------------------------------------------------------------
+    # --- deleted items ---------------------------------------------------------------------------
 
     def _deleted_items(self, call: Call, caller: Caller, match: re.Match[str]) -> Reply:
         users = match["cast"] == "user"
@@ -527,7 +533,7 @@ class Graph:
         return self._list(
             call,
             objects,
-            queries.FILTERABLE_USER,
+            queries.FILTERABLE_USER if users else queries.FILTERABLE_GROUP,
             queries.top(call),
             rendered,
             "directoryObjects",
@@ -547,31 +553,6 @@ class Graph:
             "@odata.type": f"#{entity.name}",
         }
         return json_reply(head | queries.projected(stored, names, ()), content_type=GRAPH_JSON)
-
-    def _organization(self, call: Call, _caller: Caller, _match: re.Match[str]) -> Reply:
-        plans = (
-            [{"capabilityStatus": "Enabled", "service": "AADPremiumService"}] if self._tenant.premium else []
-        )
-        value = {
-            "id": self._tenant.tenant_id,
-            "displayName": "Contoso",
-            "tenantType": "AAD",
-            "countryLetterCode": "FR",
-            "assignedPlans": plans,
-            "verifiedDomains": [{"name": self._tenant.domain, "isDefault": True, "type": "Managed"}],
-        }
-        context = f"{call.origin}/v1.0/$metadata#organization"
-        return json_reply({"@odata.context": context, "value": [value]}, content_type=GRAPH_JSON)
-
-    def _domains(self, call: Call, _caller: Caller, _match: re.Match[str]) -> Reply:
-        value = {
-            "id": self._tenant.domain,
-            "authenticationType": "Managed",
-            "isDefault": True,
-            "isVerified": True,
-        }
-        context = f"{call.origin}/v1.0/$metadata#domains"
-        return json_reply({"@odata.context": context, "value": [value]}, content_type=GRAPH_JSON)
 
     # --- shared by the resources ------------------------------------------------------------------
 

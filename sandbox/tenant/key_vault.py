@@ -45,7 +45,7 @@ class KeyVault:
         match = _PATH.fullmatch(call.path)
         if match is None or call.method != "GET":
             return _refusal(405, "MethodNotAllowed", "The sandbox's vault is read-only.")
-        if self._tenant.vault.forbidden:
+        if self._tenant.vault.forbidden or match["name"] in self._tenant.vault.forbidden_names:
             return _refusal(
                 403,
                 "Forbidden",

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.tenant.access import bad_request, unsupported
+from sandbox.tenant.access import GraphError, bad_request, unsupported
 from sandbox.tenant.messages import Call, JsonObject
 from sandbox.tenant.schema import EntityType
+
+type Test = Callable[[Mapping[str, Any]], bool]
 
 MAX_PAGE = 999
 DEFAULT_PAGE = 100
@@ -23,7 +25,11 @@ _VALUE = r"'(?:[^']|'')*'|true|false|null"
 _CLAUSE = re.compile(
     rf"""\(?\s*(?:
         (?P<name>\w+)\s+eq\s+(?P<value>{_VALUE})
-      | (?P<list>\w+)/any\(\s*(?P<var>\w+)\s*:\s*(?P=var)\s+eq\s+(?P<item>{_VALUE})\s*\)
+      | (?P<list>\w+)/any\(\s*(?P<var>\w+)\s*:\s*(?:
+            (?P=var)\s+eq\s+(?P<item>{_VALUE})
+          | (?P<inner>startswith|endswith)\(\s*(?P=var)\s*,\s*(?P<part>'(?:[^']|'')*')\s*\)
+        )\s*\)
+      | (?P<function>startswith|endswith)\(\s*(?P<of>\w+)\s*,\s*(?P<text>'(?:[^']|'')*')\s*\)
       | (?P<member>\w+)\s+in\s+\((?P<values>\s*(?:{_VALUE})(?:\s*,\s*(?:{_VALUE}))*)\s*\)
     )(?:\s*\))?""",
     re.VERBOSE | re.IGNORECASE,
@@ -46,6 +52,13 @@ FILTERABLE_USER = frozenset(
         "department",
     ]
 )
+_ADVANCED = frozenset({"onPremisesImmutableId"})
+"""Filtered only by advanced queries: the header `ConsistencyLevel: eventual` together with `$count=true`."""
+_STARTS_WITH = frozenset(
+    ["displayName", "mail", "mailNickname", "userPrincipalName", "otherMails", "proxyAddresses"]
+)
+_ENDS_WITH = frozenset(["mail", "userPrincipalName", "otherMails", "proxyAddresses"])
+_COLLECTIONS = frozenset(["otherMails", "proxyAddresses", "groupTypes", "businessPhones"])
 FILTERABLE_GROUP = frozenset(
     ["id", "displayName", "mail", "mailNickname", "securityEnabled", "mailEnabled", "groupTypes"]
 )
@@ -136,26 +149,30 @@ def expand(call: Call, allowed: frozenset[str]) -> Expansion | None:
     return Expansion(match["name"], tuple(part.strip() for part in value.split(",")))
 
 
-def matching(call: Call, filterable: frozenset[str]) -> Callable[[Mapping[str, Any]], bool] | None:
-    """The test of `$filter`: `eq`, `in` and `any(x:x eq …)`, joined by `or` alone or `and` alone."""
+def matching(call: Call, filterable: frozenset[str]) -> Test | None:
+    """The test of `$filter`: `eq`, `in`, `any(x:x eq …)`, startsWith and endsWith, joined by `or` alone or
+    `and` alone."""
     text = call.query.get("$filter")
     if text is None:
         return None
-    tests: list[Callable[[Mapping[str, Any]], bool]] = []
+    advanced = is_eventual(call) and (
+        call.query.get("$count", "").lower() == "true" or call.path.endswith("/$count")
+    )
+    tests: list[Test] = []
     joints: set[str] = set()
     at = 0
     while True:
         match = _CLAUSE.match(text, at)
         if match is None:
             raise bad_request(f"Invalid filter clause: {text}")
-        tests.append(_test(match, filterable))
+        tests.append(_test(match, filterable, advanced))
         at = match.end()
         if at == len(text):
             break
-        joint = re.compile(r"\s+(or|and)\s+").match(text, at)
+        joint = re.compile(r"\s+(or|and)\s+", re.IGNORECASE).match(text, at)
         if joint is None:
             raise bad_request(f"Invalid filter clause: {text}")
-        joints.add(joint[1])
+        joints.add(joint[1].lower())
         at = joint.end()
     if len(joints) > 1:
         raise unsupported("The sandbox does not mix 'and' and 'or' in a filter.")
@@ -164,10 +181,15 @@ def matching(call: Call, filterable: frozenset[str]) -> Callable[[Mapping[str, A
     return lambda content: any(test(content) for test in tests)
 
 
-def _test(match: re.Match[str], filterable: frozenset[str]) -> Callable[[Mapping[str, Any]], bool]:
-    name = match["name"] or match["list"] or match["member"]
-    if name not in filterable:
+def _test(match: re.Match[str], filterable: frozenset[str], advanced: bool) -> Test:
+    name = match["name"] or match["list"] or match["member"] or match["of"]
+    function = (match["function"] or match["inner"] or "").lower()
+    if name not in filterable or (name in _COLLECTIONS) != bool(match["list"]):
         raise unsupported(f"Unsupported or invalid query filter clause specified for property '{name}'.")
+    if function:
+        return _part_test(name, function, _literal(match["text"] or match["part"]), advanced)
+    if name in _ADVANCED and not advanced:
+        raise _needs_advanced_query("eq")
     if match["list"]:
         item = _comparable(_literal(match["item"]))
         return lambda content: item in {_comparable(value) for value in content.get(name) or ()}
@@ -176,6 +198,31 @@ def _test(match: re.Match[str], filterable: frozenset[str]) -> Callable[[Mapping
     else:
         values = {_comparable(_literal(match["value"]))}
     return lambda content: _comparable(content.get(name)) in values
+
+
+def _part_test(name: str, function: str, wanted: object, advanced: bool) -> Test:
+    """startsWith works by default, endsWith in advanced queries only, each on a few properties."""
+    at_end = function == "endswith"
+    if name not in (_ENDS_WITH if at_end else _STARTS_WITH):
+        raise unsupported(f"Unsupported or invalid query filter clause specified for property '{name}'.")
+    if at_end and not advanced:
+        raise _needs_advanced_query("endsWith")
+    part = str(wanted).casefold()
+
+    def test(content: Mapping[str, Any]) -> bool:
+        stored = content.get(name) or ()
+        texts = [text.casefold() for text in ([stored] if isinstance(stored, str) else stored)]
+        return any(text.endswith(part) if at_end else text.startswith(part) for text in texts)
+
+    return test
+
+
+def _needs_advanced_query(operator: str) -> GraphError:
+    return unsupported(
+        f"Operator '{operator}' is not supported because the required parameters might be missing. Try "
+        "adding $count=true query parameter and ConsistencyLevel:eventual header. Refer to "
+        "https://aka.ms/graph-docs/advanced-queries for more information"
+    )
 
 
 def _literal(text: str) -> object:

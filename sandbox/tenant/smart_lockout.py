@@ -19,6 +19,7 @@ from typing import Literal
 type Cloud = Literal["public", "usgov", "usgov-dod", "china"]
 
 REMEMBERED_PASSWORDS = 3
+DEFAULT_DURATION_SECONDS = 60.0
 _THRESHOLDS: dict[Cloud, int] = {"public": 10, "usgov": 3, "usgov-dod": 3, "china": 10}
 
 
@@ -42,14 +43,14 @@ class _Counter:
 
 
 class SmartLockout:
-    """The counters of a tenant. `threshold` and `duration_seconds` may be set, as a tenant with a licence
+    """The counters of a tenant. `threshold_set` and `duration_seconds` may be set, as a tenant with a licence
     may."""
 
     def __init__(self, cloud: Cloud, clock: Callable[[], float]) -> None:
         self.cloud: Cloud = cloud
         self.threshold_set: int | None = None
-        """None for the default of the cloud; `GET /groupSettings` tells one that was set."""
-        self.duration_seconds = 60.0
+        """None for the default of the cloud."""
+        self.duration_seconds = DEFAULT_DURATION_SECONDS
         self.statistics: defaultdict[str, UserStatistics] = defaultdict(UserStatistics)
         """By user id."""
         self._clock = clock
@@ -60,6 +61,11 @@ class SmartLockout:
     def threshold(self) -> int:
         """Wrong passwords until the account is locked."""
         return self.threshold_set if self.threshold_set is not None else _THRESHOLDS[self.cloud]
+
+    @property
+    def is_customised(self) -> bool:
+        """Whether the tenant changed a number; Graph has a setting only then."""
+        return self.threshold_set is not None or self.duration_seconds != DEFAULT_DURATION_SECONDS
 
     @property
     def ever_locked(self) -> list[str]:

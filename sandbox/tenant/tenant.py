@@ -58,8 +58,9 @@ class Tenant:
             each.name: each
             for each in (
                 Domain(domain, is_default=True),
-                Domain(f"{domain.partition('.')[0]}.onmicrosoft.com"),
+                Domain(f"{domain.partition('.')[0]}.onmicrosoft.com", is_initial=True),
                 Domain(FEDERATED_DOMAIN, "Federated"),
+                Domain(f"new.{domain}", is_verified=False),
             )
         }
         """By name, in lower case."""

@@ -1,5 +1,7 @@
-"""Tokens of the simulated tenant: one RSA key made at start, RS256, the claims of a v1.0 access token of
-Entra."""
+"""Tokens of the simulated tenant: RS256, with the claims of Entra's access tokens of version 1.0 and 2.0.
+
+The keys can be rotated, as Entra does without notice: a new one signs, the old one is still published or not.
+"""
 
 import base64
 import time
@@ -35,13 +37,23 @@ class TokenIssuer:
     def __init__(self, tenant_id: str, clock: Callable[[], float] = time.time) -> None:
         self.tenant_id = tenant_id
         self.clock = clock
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._key_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        self.authority = "https://login.microsoftonline.com"
+        """The origin in the issuer of version 2.0; a server puts its own, as its discovery does."""
+        self._keys = [_SigningKey()]
 
     @property
     def issuer(self) -> str:
-        """The `iss` of every token; Azurite checks its prefix."""
+        """The `iss` of version 1.0; Azurite checks its prefix."""
         return f"https://sts.windows.net/{self.tenant_id}/"
+
+    @property
+    def issuer_v2(self) -> str:
+        """The `iss` of version 2.0."""
+        return f"{self.authority}/{self.tenant_id}/v2.0"
+
+    def rotate_keys(self, *, keep_old: bool = True) -> None:
+        """Sign with a new key from now on; without `keep_old` the others are not published any more."""
+        self._keys = [_SigningKey(), *(self._keys if keep_old else ())]
 
     def issue(
         self, audience: str, client_id: str, object_id: str, roles: Iterable[str], lifetime: float
@@ -64,7 +76,7 @@ class TokenIssuer:
         )
 
     def sign(self, claims: JsonObject, lifetime: float) -> AccessToken:
-        """A token with these claims and those that every token has."""
+        """A token with these claims over those that every token has: a test may set any to what it likes."""
         now = int(self.clock())
         expires = int(now + lifetime)
         common = {
@@ -74,15 +86,17 @@ class TokenIssuer:
             "tid": self.tenant_id,
             "uti": base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode(),
         }
-        text = jwt.encode(common | claims, self._key, algorithm="RS256", headers={"kid": self._key_id})
+        key = self._keys[0]
+        text = jwt.encode(common | claims, key.private, algorithm="RS256", headers={"kid": key.id})
         return AccessToken(text, int(lifetime), expires, now - 1)
 
     def verify(self, token: str, audiences: Iterable[str]) -> dict[str, Any]:
         """The claims of a token of ours for one of the audiences; InvalidTokenError otherwise."""
         try:
+            key_id = jwt.get_unverified_header(token).get("kid")
             claims: dict[str, Any] = jwt.decode(
                 token,
-                self._key.public_key(),
+                next((key.private.public_key() for key in self._keys if key.id == key_id), ""),
                 algorithms=["RS256"],
                 issuer=self.issuer,
                 options={"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
@@ -96,24 +110,28 @@ class TokenIssuer:
         return claims
 
     def key_set(self) -> JsonObject:
-        """The JSON Web Key Set that the discovery endpoint publishes."""
-        numbers = self._key.public_key().public_numbers()
+        """The JSON Web Key Set that the discovery endpoint publishes, the newest key first."""
+        return {"keys": [{**key.published(), "issuer": self.issuer_v2} for key in self._keys]}
 
-        def encoded(number: int) -> str:
-            raw = number.to_bytes((number.bit_length() + 7) // 8, "big")
-            return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
+class _SigningKey:
+    def __init__(self) -> None:
+        self.private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+
+    def published(self) -> JsonObject:
+        numbers = self.private.public_key().public_numbers()
         return {
-            "keys": [
-                {
-                    "kty": "RSA",
-                    "use": "sig",
-                    "alg": "RS256",
-                    "kid": self._key_id,
-                    "x5t": self._key_id,
-                    "n": encoded(numbers.n),
-                    "e": encoded(numbers.e),
-                    "issuer": f"https://login.microsoftonline.com/{self.tenant_id}/v2.0",
-                }
-            ]
+            "kty": "RSA",
+            "use": "sig",
+            "alg": "RS256",
+            "kid": self.id,
+            "x5t": self.id,
+            "n": _encoded(numbers.n),
+            "e": _encoded(numbers.e),
         }
+
+
+def _encoded(number: int) -> str:
+    raw = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -288,6 +288,8 @@ async def secret_trouble(identity: Identity, name: str = "entra-client-secret") 
 
 
 async def test_a_missing_secret(identity_of: MakeIdentity, tenant: Tenant) -> None:
+    tenant.vault.remove("webhook-secret")
+
     assert "does not exist" in await secret_trouble(identity_of(), "webhook-secret")
 
 
@@ -347,6 +349,7 @@ async def test_sign_in_while_the_vault_is_down(identity_of: MakeIdentity, tenant
 
 
 async def test_all_versions_in_force(identity_of: MakeIdentity, tenant: Tenant) -> None:
+    tenant.vault.remove("webhook-secret")
     tenant.vault.put("webhook-secret", "oldest", expires=time.time() - 60)
     tenant.vault.put("webhook-secret", "old")
     tenant.vault.put("webhook-secret", "withdrawn", enabled=False)
@@ -361,6 +364,7 @@ async def test_all_versions_in_force(identity_of: MakeIdentity, tenant: Tenant) 
 
 
 async def test_a_secret_without_any_version_in_force(identity_of: MakeIdentity, tenant: Tenant) -> None:
+    tenant.vault.remove("webhook-secret")
     tenant.vault.put("webhook-secret", "withdrawn", enabled=False)
     identity = identity_of()
 

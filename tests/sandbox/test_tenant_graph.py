@@ -70,6 +70,9 @@ async def test_a_valid_token_for_graph_is_needed(client: Client) -> None:
         ("/directory/deletedItems/microsoft.graph.user", "User.Read.All"),
         ("/organization", "Organization.Read.All"),
         ("/domains", "Domain.Read.All"),
+        ("/domains/contoso.com", "Domain.Read.All"),
+        ("/groupSettings", "GroupSettings.Read.All"),
+        ("/groupSettings", "Directory.Read.All"),
     ],
 )
 async def test_each_resource_needs_its_permission(client: Client, path: str, permission: str) -> None:
@@ -88,10 +91,10 @@ async def test_a_revoked_permission_acts_at_once_and_a_granted_one_with_the_next
     application = client.tenant.clients[CLIENT_ID]
     application.permissions.discard("User.Read.All")
     assert (await client.graph("/users")).status == 403
-    application.permissions.add("Domain.Read.All")
-    assert (await client.graph("/domains")).status == 403
+    application.permissions.add("GroupSettings.Read.All")
+    assert (await client.graph("/groupSettings")).status == 403
     client.token = client.tenant.token_for(application).text
-    assert (await client.graph("/domains")).status == 200
+    assert (await client.graph("/groupSettings")).status == 200
 
 
 @pytest.mark.parametrize("path", [REPORT, "/users?$select=id,signInActivity"])

@@ -2,8 +2,9 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from shared.clouds import Cloud
 from shared.credentials.answers import encode_answer
@@ -30,7 +31,8 @@ class CredentialCalls:
     requests: Table
     validator: Validator
     cloud: Cloud
-    _in_work: int = 0
+    now: Callable[[], float] = time.time
+    _in_work: int = field(default=0, init=False)
 
     async def answer(self, headers: Mapping[str, str], body: bytes) -> bytes:
         """The answer to a call, the stored one if the same call was answered before.
@@ -49,11 +51,11 @@ class CredentialCalls:
 
     async def sweep(self) -> int:
         """Forget the answers whose time is over, and count them."""
-        return await ReplayGuard(self.requests, await self._key()).sweep()
+        return await ReplayGuard(self.requests, await self._key(), self.now).sweep()
 
     async def _once(self, caller: Caller, body: bytes) -> bytes:
         key = await self._key()
-        guard = ReplayGuard(self.requests, key)
+        guard = ReplayGuard(self.requests, key, self.now)
         claim = await guard.claim(caller, body)
         if isinstance(claim, bytes):
             return claim

@@ -56,10 +56,32 @@ FUNCTIONS: dict[str, list[dict[str, Any]]] = {
         },
         {"direction": "OUT", "type": "http", "name": "$return"},
     ],
+    "credentials_validate": [
+        {
+            "direction": "IN",
+            "type": "httpTrigger",
+            "name": "req",
+            "methods": ["POST"],
+            "authLevel": "FUNCTION",
+            "route": "credentials/validate",
+        },
+        {"direction": "OUT", "type": "http", "name": "$return"},
+    ],
+    "credentials_sweep": [
+        {
+            "direction": "IN",
+            "type": "timerTrigger",
+            "name": "timer",
+            "schedule": "0 40 3 * * *",
+            "runOnStartup": False,
+            "useMonitor": True,
+        }
+    ],
 }
 
 OWN_MODULES = {
     "functions",
+    "functions.credentials",
     "functions.directory_sync",
     "functions.problems",
     "shared",
@@ -69,6 +91,7 @@ OWN_MODULES = {
     "shared.errors",
     "shared.ncrontab",
     "shared.settings_table",
+    "shared.storage_clients",
 }
 """Loaded at a cold start, beside the standard library. A new one costs every start: think twice."""
 

@@ -2,8 +2,9 @@
 
 `python -m tests.worker.driver <app directory>` reads a JSON list of calls from standard input, does them at
 once, and prints a JSON object: the indexed functions, the outcomes, and which modules are loaded after
-indexing and after the calls. A call is `{"function", "http": {"method", "url", "body"}}`, `{"function",
-"message", "dequeue_count"}` or `{"function"}` for a timer; with `"after": true` it waits for those before it.
+indexing and after the calls. A call is `{"function", "http": {"method", "url", "body", "headers"}}`,
+`{"function", "message", "dequeue_count"}` or `{"function"}` for a timer; with `"after": true` it waits for
+those before it.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ def _inputs(call: dict[str, Any], trigger: dict[str, Any]) -> tuple[dict[str, Da
             {
                 "method": Datum(request["method"], "string"),
                 "url": Datum(request["url"], "string"),
-                "headers": _texts({"content-type": "application/json"}),
+                "headers": _texts({"content-type": "application/json"} | request.get("headers", {})),
                 "params": {},
                 "query": {},
                 "body": Datum(request["body"].encode("latin-1"), "bytes"),

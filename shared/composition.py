@@ -133,9 +133,7 @@ class App:
             )
         users, budget, requests = map(self._storage.table, (USERS_TABLE, BUDGET_TABLE, REQUESTS_TABLE))
         audit = BlobContainer(self._storage.container(AUDIT_CONTAINER))
-        if self.settings.storage.connection_string:
-            # A laptop's storage begins empty; in Azure, the deployment has made what is needed.
-            self._to_make = [users, budget, requests, audit]
+        self._to_make = [users, budget, requests, audit]
         graph: GraphClient | None = None
 
         async def impatient_graph() -> "GraphClient":

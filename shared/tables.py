@@ -45,10 +45,15 @@ class Table:
         self.name = str(client.table_name)
 
     async def ensure(self) -> None:
-        """Create the table where nobody has."""
-        from azure.core.exceptions import ResourceExistsError
+        """Create the table where nobody has; a deployment creates it up front and lets us only use it."""
+        from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
         async with self._explained("create the table"):
+            try:
+                await self._client.get_entity("", "")
+            except ResourceNotFoundError as error:
+                if not _is_table_missing(error):
+                    return
             try:
                 await self._client.create_table()
             except ResourceExistsError:

@@ -2,7 +2,7 @@
 
 import asyncio
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import httpx
 import msgspec
@@ -68,6 +68,11 @@ class AppApi:
         answer = await self._answer("GET", "/api/directory/status")
         return msgspec.json.decode(answer.content, type=SyncStatus)
 
+    async def validate(self, body: str, headers: dict[str, str]) -> bytes:
+        """`POST /api/credentials/validate`, with the headers that sign the body."""
+        sent = headers | {"Content-Type": "application/json"}
+        return (await self._answer("POST", "/api/credentials/validate", content=body, headers=sent)).content
+
     async def functions(self) -> list[str]:
         """The functions, one line each: method and route, schedule or queue."""
         answer = await self._answer("GET", "/admin/functions")
@@ -84,10 +89,10 @@ class AppApi:
                     lines.append(f"queue {binding.get('queueName', function['name'])}")
         return sorted(lines)
 
-    async def _answer(self, method: str, path: str, json: object = None) -> httpx.Response:
+    async def _answer(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Raises SandboxError with the app's own sentence, where it gives one."""
         try:
-            answer = await self._http.request(method, path, json=json)
+            answer = await self._http.request(method, path, **request)
         except httpx.TransportError as error:
             await asyncio.sleep(0.2)  # a process that dies is known to be dead a moment later
             if self._host.exit_code is not None:

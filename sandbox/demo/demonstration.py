@@ -1,5 +1,5 @@
-"""The demo from start to end: start everything, fire the timer, watch, show what was published; then let the
-tenant change, and do it again."""
+"""The demo from start to end: start everything, fire the timer, watch, show what was published; let the
+tenant change, and do it again; then ask about leaked credentials."""
 
 import asyncio
 import shutil
@@ -29,6 +29,7 @@ from sandbox.demo.summary import (
     show_published,
 )
 from sandbox.demo.tenant_api import let_things_happen
+from sandbox.demo.validation import show_validation
 from sandbox.services.errors import SandboxError
 from sandbox.services.sandbox import Sandbox, running_sandbox
 
@@ -65,8 +66,9 @@ async def demonstrate(
         show_events(console, await let_things_happen(sandbox, count, seed))
         measured = await _sync(console, sandbox, "Sync again", after=first.manifest.run_id)
         second = await asyncio.to_thread(download_snapshot, sandbox.account, sandbox.certificates, copy)
-    show_changes(console, second, changes_between(first, second))
-    show_costs(console, first, first_measured, second, measured)
+        show_changes(console, second, changes_between(first, second))
+        show_costs(console, first, first_measured, second, measured)
+        await show_validation(console, sandbox, second)
     show_files(console, second, shown(second.directory))
 
 

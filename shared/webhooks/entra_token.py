@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, override
 
+import msgspec
+
 from shared.config import Settings, WebhookAuth
 from shared.errors import CallerRefused
 from shared.webhooks.headers import checked_call_id, lowered
@@ -33,7 +35,6 @@ _V2_ISSUERS = {"china": "https://login.partner.microsoftonline.cn"}
 Source: https://learn.microsoft.com/answers/questions/1190472/what-are-the-token-issuers-for-the-sovereign-cloud
 """
 
-_CLIENT_CLAIM = {"1.0": "appid", "2.0": "azp"}
 _GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _CLIENT_ID_AUDIENCE = re.compile(rf"(?:api://)?({_GUID})", re.IGNORECASE)
 
@@ -64,6 +65,40 @@ class ExpectedToken:
             clients=frozenset(settings.webhook_allowed_clients),
             role=settings.webhook_role,
         )
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
+    """What we read of a token whose signature is right."""
+
+    ver: str
+    iss: str
+    tid: str
+    aud: str
+    nbf: int
+    exp: int
+    appid: str | None = None
+    azp: str | None = None
+    oid: str | None = None
+    sub: str | None = None
+    idtyp: str | None = None
+    scp: str | None = None
+    roles: list[str] = []
+
+    @property
+    def client(self) -> str | None:
+        """The client id that the token was issued to."""
+        client = self.azp if self.ver == "2.0" else self.appid
+        return client.lower() if client is not None and re.fullmatch(_GUID, client.lower()) else None
+
+    @property
+    def is_of_application(self) -> bool:
+        """`idtyp` says so where the app registration asks for it. Else a user's access token has a scope, and
+        an application is its own subject, which a user is not, in an id token either."""
+        if self.scp is not None:
+            return False
+        if self.idtyp is not None:
+            return self.idtyp == "app"
+        return self.oid is not None and self.oid == self.sub
 
 
 class EntraTokenScheme(WebhookScheme):
@@ -103,34 +138,28 @@ class EntraTokenScheme(WebhookScheme):
         return Caller(client, checked_call_id(call_id) if call_id else None)
 
 
-def check_times(claims: Mapping[str, Any], now: float) -> None:
+def check_times(claims: Claims, now: float) -> None:
     """Whether the token holds now. Raises `CallerRefused`."""
-    expires, begins = claims.get("exp"), claims.get("nbf")
-    if not isinstance(expires, int) or not isinstance(begins, int):
-        raise CallerRefused("The token does not say when it begins and when it expires.")
-    if not begins - LEEWAY_SECONDS <= now < expires + LEEWAY_SECONDS:
+    if not claims.nbf - LEEWAY_SECONDS <= now < claims.exp + LEEWAY_SECONDS:
         raise CallerRefused("The token is expired, or does not hold yet.")
 
 
-def check_claims(claims: Mapping[str, Any], expected: ExpectedToken) -> str:
+def check_claims(claims: Claims, expected: ExpectedToken) -> str:
     """The client id that the token was issued to. Raises `CallerRefused` for one that may not call."""
-    version = claims.get("ver")
-    issuers = expected.issuers.get(version) if isinstance(version, str) else None
-    if not issuers or claims.get("iss") not in issuers or claims.get("tid") != expected.tenant_id:
+    if claims.iss not in expected.issuers.get(claims.ver, ()) or claims.tid != expected.tenant_id:
         raise CallerRefused("The token was not issued by the tenant's sign-in service.")
-    if claims.get("aud") not in expected.audiences:
+    if claims.aud not in expected.audiences:
         raise CallerRefused("The token is for another audience than WEBHOOK_AUDIENCE.")
-    if not _is_of_application(claims):
+    if not claims.is_of_application:
         raise CallerRefused("The token is a user's, not an application's.")
-    client = claims.get(_CLIENT_CLAIM[str(version)])
-    if not isinstance(client, str) or not re.fullmatch(_GUID, client.lower()):
+    client = claims.client
+    if client is None:
         raise CallerRefused("The token does not name the client that it was issued to.")
-    if expected.clients and client.lower() not in expected.clients:
-        raise CallerRefused(f"The client {client.lower()} is not in WEBHOOK_ALLOWED_CLIENTS.")
-    roles = claims.get("roles")
-    if expected.role is not None and not (isinstance(roles, list) and expected.role in roles):
-        raise CallerRefused(f"The client {client.lower()} does not hold the app role in WEBHOOK_ROLE.")
-    return client.lower()
+    if expected.clients and client not in expected.clients:
+        raise CallerRefused(f"The client {client} is not in WEBHOOK_ALLOWED_CLIENTS.")
+    if expected.role is not None and expected.role not in claims.roles:
+        raise CallerRefused(f"The client {client} does not hold the app role in WEBHOOK_ROLE.")
+    return client
 
 
 def _audiences(setting: str) -> frozenset[str]:
@@ -168,13 +197,13 @@ def _key_id(token: str) -> str:
     return key_id
 
 
-def _verified(token: str, key: Any) -> dict[str, Any]:
-    """The claims of a token whose signature is right. The claims themselves are checked by us: PyJWT knows
-    the real clock only."""
+def _verified(token: str, key: Any) -> Claims:
+    """The claims of a token whose signature is right. What they say is checked by us: PyJWT knows the real
+    clock only."""
     import jwt
 
     try:
-        return jwt.decode(
+        claims = jwt.decode(
             token,
             key,
             algorithms=["RS256"],
@@ -189,17 +218,10 @@ def _verified(token: str, key: Any) -> dict[str, Any]:
                 "verify_sub": False,
             },
         )
+        return msgspec.convert(claims, Claims)
     except jwt.PyJWTError:
-        pass
+        wrong = "signature does not fit the tenant's key"
+    except msgspec.ValidationError:
+        wrong = "claims are not those of an access token"
     # Raised here, not above, so that no error that was made of the token is chained to it.
-    raise CallerRefused("The token's signature does not fit the tenant's key.")
-
-
-def _is_of_application(claims: Mapping[str, Any]) -> bool:
-    """`idtyp` says so where the app registration asks for it. Else a user's access token has a scope, and an
-    application is its own subject, which a user is not, in an id token either."""
-    if "scp" in claims:
-        return False
-    if "idtyp" in claims:
-        return bool(claims["idtyp"] == "app")
-    return isinstance(claims.get("oid"), str) and claims["oid"] == claims.get("sub")
+    raise CallerRefused(f"The token's {wrong}.")

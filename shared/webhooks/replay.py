@@ -66,13 +66,13 @@ class ReplayGuard:
 
     async def finish(self, claim: Claim, answer: bytes) -> None:
         """Keep the answer for the same call. Raises ValueError where it is larger than a table can hold."""
+        if claim.entity is None:
+            return
         if len(answer) > LARGEST_ANSWER:
             raise ValueError(
                 f"The answer has {len(answer)} bytes; what is kept for a repeated call is at most "
                 f"{LARGEST_ANSWER}. Answer with less."
             )
-        if claim.entity is None:
-            return
         if await self._table.replace({**claim.entity, "answer": answer}, claim.etag) is None:
             # The call took so long that another delivery took it over; or an earlier try was stored.
             _log.info("webhook.claim_superseded")

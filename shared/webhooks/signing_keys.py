@@ -18,7 +18,7 @@ KEPT_SECONDS = 3600.0
 """A key that Entra withdrew is trusted no longer than this."""
 LEAST_SECONDS_BETWEEN_READS = 60.0
 """A flood of tokens with made-up key ids must not become a flood on the sign-in service."""
-FETCH_SECONDS = 10.0
+DEADLINE_SECONDS = 10.0
 LARGEST_KEY_SET = 256 * 1024
 
 _log = logging.getLogger(__name__)
@@ -36,10 +36,12 @@ class SigningKeys:
         url: str,
         clock: Callable[[], float],
         tls: ssl.SSLContext | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self._url = url
         self._clock = clock
         self._tls = tls
+        self._deadline_seconds = deadline_seconds
         self._keys: dict[str, PyJWK] = {}
         self._trouble: str | None = None
         """Why the last look for the keys failed."""
@@ -74,9 +76,10 @@ class SigningKeys:
         import aiohttp
 
         options: dict[str, Any] = {} if self._tls is None else {"ssl": self._tls}
+        timeout = aiohttp.ClientTimeout(total=self._deadline_seconds)
         try:
             async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS)) as session,
+                aiohttp.ClientSession(timeout=timeout) as session,
                 session.get(self._url, allow_redirects=False, **options) as response,
             ):
                 if response.status != 200:

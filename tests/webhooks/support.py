@@ -1,5 +1,6 @@
 """What the tests of all schemes share: a clock, a vault, a server of keys, and a look at each refusal."""
 
+import asyncio
 import json
 import ssl
 import traceback
@@ -77,7 +78,7 @@ async def refusal[Error: EntraConnectorError = CallerRefused](
 
 
 class KeyServer:
-    """A sign-in service's set of keys, over TLS. `content` and `status` are what it answers."""
+    """A sign-in service's set of keys, over TLS. `content` and `status` are its answer, once `pause` is set."""
 
     def __init__(self, certificates: ServerCertificates) -> None:
         self._certificates = certificates
@@ -87,6 +88,8 @@ class KeyServer:
         self.content: bytes = b""
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.pause = asyncio.Event()
+        self.pause.set()
 
     def publish(self, *keys: "SigningKey") -> None:
         self.content = json.dumps({"keys": [key.public for key in keys]}).encode()
@@ -112,6 +115,7 @@ class KeyServer:
 
     async def _serve(self, request: web.Request) -> web.Response:
         self.requests.append(request.path)
+        await self.pause.wait()
         return web.Response(body=self.content, status=self.status, headers=self.headers)
 
 

@@ -26,6 +26,7 @@ from shared.webhooks.signing_keys import (
     KEPT_SECONDS,
     LARGEST_KEY_SET,
     LEAST_SECONDS_BETWEEN_READS,
+    SigningKeys,
 )
 from tests.identity.conftest import Identity
 from tests.identity.fakes import TENANT, settings
@@ -399,6 +400,16 @@ async def test_keys_that_cannot_be_read_are_never_open(
 
     key_server.status, key_server.content, key_server.headers = 200, good, {}
     assert await scheme.authenticate(call, BODY)
+
+
+async def test_keys_that_do_not_come_in_time(
+    key_server: KeyServer, clock: Clock, trusting: ssl.SSLContext
+) -> None:
+    key_server.pause.clear()
+    keys = SigningKeys(key_server.url, clock, trusting, deadline_seconds=0.1)
+    with pytest.raises(SignInRefused, match="did not answer in time"):
+        await keys.get("key-1")
+    key_server.pause.set()
 
 
 async def test_keys_out_of_reach(key: SigningKey, clock: Clock, key_server: KeyServer) -> None:

@@ -59,8 +59,9 @@ class SigningKeys:
         return self._keys.get(key_id)
 
     async def _look(self) -> None:
-        self._asked_at = self._clock()
         answer = await self._fetch()
+        # Only now: until then, others that need an unknown key wait for this look instead of giving up.
+        self._asked_at = self._clock()
         if isinstance(answer, str):
             self._trouble = (
                 f"The sign-in service at {urlsplit(self._url).netloc} {answer} when asked for the keys "

@@ -78,7 +78,7 @@ async def refusal[Error: EntraConnectorError = CallerRefused](
 
 
 class KeyServer:
-    """A sign-in service's set of keys, over TLS. `content` and `status` are its answer, once `pause` is set."""
+    """A sign-in service's set of keys, over TLS. It answers with `content` and `status` once `go` is set."""
 
     def __init__(self, certificates: ServerCertificates) -> None:
         self._certificates = certificates
@@ -88,8 +88,9 @@ class KeyServer:
         self.content: bytes = b""
         self.status = 200
         self.headers: dict[str, str] = {}
-        self.pause = asyncio.Event()
-        self.pause.set()
+        self.go = asyncio.Event()
+        self.go.set()
+        self.asked = asyncio.Event()
 
     def publish(self, *keys: "SigningKey") -> None:
         self.content = json.dumps({"keys": [key.public for key in keys]}).encode()
@@ -115,7 +116,8 @@ class KeyServer:
 
     async def _serve(self, request: web.Request) -> web.Response:
         self.requests.append(request.path)
-        await self.pause.wait()
+        self.asked.set()
+        await self.go.wait()
         return web.Response(body=self.content, status=self.status, headers=self.headers)
 
 

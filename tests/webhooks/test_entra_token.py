@@ -356,6 +356,24 @@ async def test_a_new_key_is_read_at_once_and_a_made_up_one_rarely(
     assert len(key_server.requests) == 3
 
 
+async def test_who_needs_a_new_key_waits_while_another_call_looks_for_it(
+    scheme: EntraTokenScheme, key: SigningKey, next_key: SigningKey, key_server: KeyServer, clock: Clock
+) -> None:
+    assert await scheme.authenticate(bearer(key.sign(v1(clock))), BODY)
+    key_server.publish(key, next_key)
+    clock.now += LEAST_SECONDS_BETWEEN_READS
+    key_server.go.clear()
+    key_server.asked.clear()
+    token = bearer(next_key.sign(v1(clock)))
+    first = asyncio.create_task(scheme.authenticate(token, BODY))
+    await key_server.asked.wait()
+    second = asyncio.create_task(scheme.authenticate(token, BODY))
+    await asyncio.sleep(0)
+    key_server.go.set()
+    assert await first == await second == Caller(CALLER, None)
+    assert len(key_server.requests) == 2
+
+
 async def test_a_withdrawn_key_is_forgotten(
     scheme: EntraTokenScheme, key: SigningKey, next_key: SigningKey, key_server: KeyServer, clock: Clock
 ) -> None:
@@ -405,11 +423,11 @@ async def test_keys_that_cannot_be_read_are_never_open(
 async def test_keys_that_do_not_come_in_time(
     key_server: KeyServer, clock: Clock, trusting: ssl.SSLContext
 ) -> None:
-    key_server.pause.clear()
+    key_server.go.clear()
     keys = SigningKeys(key_server.url, clock, trusting, deadline_seconds=0.1)
     with pytest.raises(SignInRefused, match="did not answer in time"):
         await keys.get("key-1")
-    key_server.pause.set()
+    key_server.go.set()
 
 
 async def test_keys_out_of_reach(key: SigningKey, clock: Clock, key_server: KeyServer) -> None:

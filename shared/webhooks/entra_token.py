@@ -30,10 +30,7 @@ LEEWAY_SECONDS = 60
 
 _V1_ISSUERS = {"china": "https://sts.chinacloudapi.cn"}
 _V1_ISSUER = "https://sts.windows.net"
-_V2_ISSUERS = {"china": "https://login.partner.microsoftonline.cn"}
-"""Where they differ from the public cloud's, and from the authority that tokens are asked from.
-Source: https://learn.microsoft.com/answers/questions/1190472/what-are-the-token-issuers-for-the-sovereign-cloud
-"""
+"""Source: https://learn.microsoft.com/answers/questions/1190472/what-are-the-token-issuers-for-the-sovereign-cloud"""
 
 _GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _CLIENT_ID_AUDIENCE = re.compile(rf"(?:api://)?({_GUID})", re.IGNORECASE)
@@ -54,12 +51,13 @@ class ExpectedToken:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         tenant, cloud = settings.tenant_id, settings.cloud.name
-        v2 = {settings.authority, settings.cloud.authority, _V2_ISSUERS.get(cloud, settings.authority)}
         return cls(
             tenant_id=tenant,
             issuers={
                 "1.0": frozenset({f"{_V1_ISSUERS.get(cloud, _V1_ISSUER)}/{tenant}/"}),
-                "2.0": frozenset(f"{origin}/{tenant}/v2.0" for origin in v2),
+                "2.0": frozenset(
+                    f"{origin}/{tenant}/v2.0" for origin in (settings.authority, settings.cloud.authority)
+                ),
             },
             audiences=_audiences(settings.webhook_audience or ""),
             clients=frozenset(settings.webhook_allowed_clients),

@@ -11,6 +11,7 @@ from sandbox.certificates import ServerCertificates
 from shared.tables import Table
 from shared.webhooks.replay import TABLE
 from tests.identity.conftest import certificates, identity_of, logged, server, tenant
+from tests.support import tls
 from tests.webhooks.support import Clock, KeyServer
 
 __all__ = ["certificates", "identity_of", "logged", "server", "tenant"]
@@ -24,7 +25,7 @@ def clock() -> Clock:
 @pytest.fixture
 def trusting(certificates: ServerCertificates) -> ssl.SSLContext:
     """TLS as the app has it, with the sandbox's authority."""
-    return ssl.create_default_context(cafile=str(certificates.authority))
+    return tls.trusting(certificates)
 
 
 @pytest.fixture

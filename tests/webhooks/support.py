@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import ssl
 import traceback
 from collections.abc import AsyncIterator, Mapping
 from types import SimpleNamespace, TracebackType
@@ -19,6 +18,7 @@ from sandbox.certificates import ServerCertificates
 from shared.errors import CallerRefused, EntraConnectorError
 from shared.identity.secrets import SecretStore
 from shared.webhooks.interface import WebhookScheme
+from tests.support.tls import serving
 
 BODY = b'{"credentials": [{"id": "1", "username": "ada@contoso.com", "password": "hunter2\xc3\xa9"}]}'
 
@@ -96,13 +96,11 @@ class KeyServer:
         self.content = json.dumps({"keys": [key.public for key in keys]}).encode()
 
     async def __aenter__(self) -> Self:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self._certificates.certificate, self._certificates.key)
         app = web.Application()
         app.router.add_get("/{path:.*}", self._serve)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=serving(self._certificates))
         await site.start()
         (address,) = self._runner.addresses
         self.url = f"https://127.0.0.1:{address[1]}"

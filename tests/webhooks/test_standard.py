@@ -255,6 +255,7 @@ async def test_rotation_in_a_real_vault(
     identity_of: Callable[..., Identity], tenant: Tenant, logged: Callable[[], str]
 ) -> None:
     """By the real SDK over TLS, with the real clock and nothing injected."""
+    tenant.vault.remove("webhook-secret")
     identity = identity_of()
     scheme = webhook_scheme(identity.settings, identity.secrets)
     now = datetime.now(UTC).timestamp()

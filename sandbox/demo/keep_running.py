@@ -18,6 +18,9 @@ CONTROLS = (
     ("POST", "churn", '{"count": 50}: so many changes, for the next sync to find'),
     ("POST", "faults", '{"action": "throttle", "path": "/users/delta"}; DELETE removes all'),
     ("POST", "permissions", '{"revoke": ["AuditLog.Read.All"]}, or "grant"'),
+    ("POST", "users", '{"user": "<id or name>", "password": "…", "after_password": [50076]}'),
+    ("POST", "vault", '{"secret": "webhook-secret", "value": null} takes one away'),
+    ("GET", "sign-ins", "attempts with a password, and who was ever locked out"),
 )
 
 

@@ -124,7 +124,7 @@ async def _leak(sandbox: Sandbox, snapshot: Snapshot) -> list[Leak]:
 
     async def password(name: str, **changes: Any) -> str:
         """Change the account as asked; its password."""
-        told = await change_user(sandbox, {"user": name, **changes})
+        told = await change_user(sandbox, name, **changes)
         return str(told["password"])
 
     old = await password(changed)

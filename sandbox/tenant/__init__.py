@@ -27,7 +27,9 @@ set before it starts. Credentials need `authority=server.url` and `disable_insta
   at once, an added one needs a new token. `token_for(client, resource=None).text` is a token without a
   request.
 - `vault.put(name, value, enabled=…, expires=…)` adds a version; `vault.secrets[name]` are the versions,
-  oldest first; `vault.forbidden = True` answers 403. `entra-client-secret` is there from the start.
+  oldest first; `vault.remove(name)`; `vault.forbidden = True` answers 403, and `vault.forbidden_names` are
+  refused one by one. From the start there are `entra-client-secret`, `validation-client-secret`,
+  `webhook-secret` and `credential-memory-key`.
 - `premium` (the licence for reports and sign-ins), `token_lifetime` (seconds), `graph_resource` (the
   cloud).
 - `throttle`, `report_throttle`, `sign_in_throttle`: a `RateLimit(units, seconds)` or None.
@@ -66,20 +68,33 @@ permission; its secret is `validation-client-secret` in the vault, beside `webho
 - `malicious_address`, `cloud_password_validation`, `domains` by name; `Client.enabled`,
   `assignment_required` and `assigned`.
 
+**Callers' tokens**: CALLER_CLIENT_ID holds CALLER_ROLE on our own API_IDENTIFIER, an `api://` name of
+CLIENT_ID. `token_for(clients[CALLER_CLIENT_ID], API_IDENTIFIER)` or `client_credentials`; the roles are
+`app_roles[client_id of the API]`, the shape is the API's `token_version`. `issuer.rotate_keys(keep_old=…)`;
+`issuer.sign(claims, lifetime).text` makes any other token; `issuer.issuer` and `issuer.issuer_v2` are the
+two `iss`.
+
 **Over HTTP**, for a tenant in another process: `POST /_sandbox/churn` `{"seed", "count"}`, `POST` and
 `DELETE /_sandbox/faults` (rules as `{"action", "arguments", "path", "times", …}`), `POST
 /_sandbox/permissions` `{"client_id", "grant", "revoke", "premium"}`, `GET /_sandbox/stats`, `GET
 /_sandbox/users?user=id-or-name`, `POST /_sandbox/users` `{"user", "password", "enabled", "expired",
-"method", "instead_of_password", "after_password", "locked"}`, `GET /_sandbox/sign-ins`.
+"method", "instead_of_password", "after_password", "locked"}`, `GET /_sandbox/sign-ins`, `POST
+/_sandbox/vault` `{"forbidden", "secret", "value" (null removes), "refused"}`, `POST /_sandbox/keys`
+`{"keep_old"}`.
 
 Known differences from Graph: a revoked permission acts at once; a new manager is told together with the
-removal of the former one; filters are `eq`, `in` and `any(x:x eq …)` joined by `or` alone or by `and`
-alone.
+removal of the former one; filters are `eq`, `in`, `any(x:x eq …)`, startsWith and endsWith, joined by `or`
+alone or by `and` alone. From Entra: the order of its checks where it is not documented (assignment after
+policies, a disabled account after the password), and that `error` is `invalid_grant` for all a user does.
 """
 
 from sandbox.tenant import faults
 from sandbox.tenant.changes import churn
 from sandbox.tenant.configuration import (
+    API_IDENTIFIER,
+    CALLER_CLIENT_ID,
+    CALLER_CLIENT_SECRET,
+    CALLER_ROLE,
     CLIENT_ID,
     CLIENT_SECRET,
     FEDERATED_DOMAIN,
@@ -101,6 +116,10 @@ from sandbox.tenant.server import TenantServer
 from sandbox.tenant.tenant import Tenant
 
 __all__ = [
+    "API_IDENTIFIER",
+    "CALLER_CLIENT_ID",
+    "CALLER_CLIENT_SECRET",
+    "CALLER_ROLE",
     "CLIENT_ID",
     "CLIENT_SECRET",
     "FEDERATED_DOMAIN",

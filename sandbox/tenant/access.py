@@ -107,7 +107,7 @@ def authenticate(tenant: "Tenant", call: Call) -> Caller:
         claims = tenant.issuer.verify(token, [tenant.graph_resource])
     except InvalidTokenError as error:
         raise _unauthorized(str(error)) from error
-    client = tenant.client(claims["appid"])
+    client = tenant.client(claims.get("appid", ""))
     if client is None:
         raise _unauthorized("The application of this token was removed.")
     return Caller(

@@ -18,6 +18,11 @@ MANAGED_IDENTITY_CLIENT_ID = "3d9e5c84-6f20-4a7b-b1d3-8c5e7a9f1b22"
 VALIDATION_CLIENT_ID = "e1a47c29-5d38-4f60-9b7e-4c0d8f2a6b33"
 VALIDATION_CLIENT_SECRET = "sandbox~validation-secret~0123456789abcd"
 FEDERATED_DOMAIN = "tailspintoys.com"
+CALLER_CLIENT_ID = "a4c8e0d2-7b16-4e59-8f3a-1d5b9c7e2f44"
+CALLER_CLIENT_SECRET = "sandbox~caller-secret~0123456789abcdefgh"
+API_IDENTIFIER = f"api://{CLIENT_ID}"
+"""The audience of our own application, for the tokens of those who call it."""
+CALLER_ROLE = "Credentials.Validate"
 IDENTITY_HEADER = "sandbox-identity-header"
 TOKEN_EXCHANGE_AUDIENCE = "api://AzureADTokenExchange"
 TOKEN_EXCHANGE_AUDIENCES = frozenset(
@@ -85,6 +90,12 @@ class Client:
     They go into new tokens; a revoked one is refused at once, though real Graph would honour a token until
     it expires.
     """
+    identifier_uris: list[str] = field(default_factory=list)
+    """The names by which tokens for this application's own API are asked for; empty if it has none."""
+    token_version: Literal[1, 2] = 1
+    """Of the tokens that this application's API accepts. The audience of 2 is the client id."""
+    app_roles: dict[str, set[str]] = field(default_factory=dict)
+    """Roles granted to this application on other applications, by their client id."""
     enabled: bool = True
     """Whether its users and itself may sign in; disabled is AADSTS7000112."""
     assignment_required: bool = False

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from sandbox.tenant.client_authentication import ClientAuthentication, Form
-from sandbox.tenant.configuration import RESOURCES
+from sandbox.tenant.configuration import RESOURCES, Client
 from sandbox.tenant.entra_errors import EntraError, missing_parameter
 from sandbox.tenant.messages import Call, Reply, json_reply
 from sandbox.tenant.password_grant import PasswordGrant
@@ -118,6 +118,7 @@ class Entra:
     def _client_credentials(self, call: Call, form: Form) -> Reply:
         client = self._clients.authenticated(call, form)
         resource = self._resource(form)
+        self._check_assignment(client, resource)
         token = self._tenant.token_for(client, resource)
         return json_reply(
             {
@@ -127,6 +128,17 @@ class Entra:
                 "access_token": token.text,
             }
         )
+
+    def _check_assignment(self, client: Client, resource: str) -> None:
+        """Without assignment required, Entra gives a token to any application of the tenant, with no role."""
+        api = self._tenant.api(resource)
+        if api is not None and api.assignment_required and not client.app_roles.get(api.client_id):
+            raise EntraError(
+                501051,
+                "invalid_grant",
+                f"Application '{client.client_id}'({client.display_name}) is not assigned to a role for the "
+                f"application '{resource}'({api.display_name}).",
+            )
 
     def _resource(self, form: Form) -> str:
         scope = form.get("scope")
@@ -141,7 +153,7 @@ class Entra:
                 "the input "
                 f"parameter 'scope' is not valid. The scope {scope} is not valid.",
             )
-        if resource not in RESOURCES:
+        if resource not in RESOURCES and self._tenant.api(resource) is None:
             raise EntraError(
                 500011,
                 "invalid_resource",

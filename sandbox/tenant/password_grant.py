@@ -181,7 +181,7 @@ class PasswordGrant:
         if "openid" in scopes:
             identity: dict[str, Any] = {
                 "aud": client.client_id,
-                "iss": f"https://login.microsoftonline.com/{tenant.tenant_id}/v2.0",
+                "iss": issuer.issuer_v2,
                 "preferred_username": user["userPrincipalName"],
                 "ver": "2.0",
             }

@@ -63,6 +63,7 @@ class TenantServer:
         host, port = self._runner.addresses[0][:2]
         scheme = "https" if self._ssl_context else "http"
         self.url = f"{scheme}://{host}:{port}"
+        self.tenant.issuer.authority = self.url
 
     async def stop(self) -> None:
         """Close the port and what is open on it."""

@@ -4,7 +4,7 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -12,6 +12,10 @@ from sandbox.tenant import batch, control
 from sandbox.tenant.access import authenticate
 from sandbox.tenant.accounts import Accounts
 from sandbox.tenant.configuration import (
+    API_IDENTIFIER,
+    CALLER_CLIENT_ID,
+    CALLER_CLIENT_SECRET,
+    CALLER_ROLE,
     CLIENT_ID,
     CLIENT_SECRET,
     FEDERATED_DOMAIN,
@@ -78,6 +82,16 @@ class Tenant:
                 CLIENT_ID,
                 secrets=[Secret(CLIENT_SECRET)],
                 federated=[FederatedCredential(self.managed_identity.object_id)],
+                identifier_uris=[API_IDENTIFIER],
+            )
+        )
+        self.add_client(
+            Client(
+                CALLER_CLIENT_ID,
+                "Exposure platform",
+                secrets=[Secret(CALLER_CLIENT_SECRET)],
+                permissions=set(),
+                app_roles={CLIENT_ID: {CALLER_ROLE}},
             )
         )
         self.add_client(
@@ -173,8 +187,29 @@ class Tenant:
     def token_for(self, client: Client, resource: str | None = None) -> AccessToken:
         """A token without a request; for Graph unless another resource is named."""
         resource = resource or self.graph_resource
-        roles = client.permissions if "graph" in resource else ()
-        return self.issuer.issue(resource, client.client_id, client.object_id, roles, self.token_lifetime)
+        api = self.api(resource)
+        if api is not None:
+            audience = resource if api.token_version == 1 else api.client_id
+            roles: Iterable[str] = client.app_roles.get(api.client_id, ())
+            version = api.token_version
+        else:
+            audience, version = resource, 1
+            roles = client.permissions if "graph" in resource else ()
+        return self.issuer.issue(
+            audience, client.client_id, client.object_id, roles, self.token_lifetime, version
+        )
+
+    def api(self, resource: str) -> Client | None:
+        """The application that has this identifier, or this client id and any identifier."""
+        return next(
+            (
+                client
+                for client in self.clients.values()
+                if resource in client.identifier_uris
+                or (client.identifier_uris and resource == client.client_id)
+            ),
+            None,
+        )
 
     def expire_delta_tokens(self) -> None:
         """Make every delta link that was handed out so far an expired one."""

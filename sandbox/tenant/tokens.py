@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -56,24 +56,30 @@ class TokenIssuer:
         self._keys = [_SigningKey(), *(self._keys if keep_old else ())]
 
     def issue(
-        self, audience: str, client_id: str, object_id: str, roles: Iterable[str], lifetime: float
+        self,
+        audience: str,
+        client_id: str,
+        object_id: str,
+        roles: Iterable[str],
+        lifetime: float,
+        version: Literal[1, 2] = 1,
     ) -> AccessToken:
         """A token for an application; `nbf` lies a second back, as a client's clock may."""
-        return self.sign(
-            {
-                "aud": audience,
-                "iss": self.issuer,
-                "appid": client_id,
-                "appidacr": "1",
-                "idp": self.issuer,
-                "idtyp": "app",
-                "oid": object_id,
-                "sub": object_id,
-                "roles": sorted(roles),
-                "ver": "1.0",
-            },
-            lifetime,
+        common: JsonObject = {
+            "aud": audience,
+            "idp": self.issuer,
+            "idtyp": "app",
+            "oid": object_id,
+            "sub": object_id,
+        }
+        if granted := sorted(roles):
+            common["roles"] = granted  # Entra leaves the claim out when there is none
+        own = (
+            {"iss": self.issuer, "appid": client_id, "appidacr": "1", "ver": "1.0"}
+            if version == 1
+            else {"iss": self.issuer_v2, "azp": client_id, "azpacr": "1", "ver": "2.0"}
         )
+        return self.sign(common | own, lifetime)
 
     def sign(self, claims: JsonObject, lifetime: float) -> AccessToken:
         """A token with these claims over those that every token has: a test may set any to what it likes."""

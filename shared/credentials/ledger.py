@@ -44,7 +44,7 @@ BUDGET_TABLE = "validationbudget"
 TENANT_ROW = "tenant"
 
 TRIES = 12
-LONGEST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 0.25
 CHARGE_SECONDS = 20
 """A charge that took longer is not used: `SLACK_SECONDS` also has to cover the attempt, and the clocks."""
 BUSY_RETRY_SECONDS = 5

@@ -111,10 +111,9 @@ class ReplayGuard:
         return await self._table.replace(entity, etag)
 
     def _entity(self, caller: Caller, body: bytes) -> Entity:
-        name, call_id = caller.name.encode(), (caller.call_id or "").encode()
         return {
-            "PartitionKey": self._hash("caller", name),
-            "RowKey": self._hash("call", len(name).to_bytes(4) + name + call_id),
+            "PartitionKey": self._hash("caller", caller.name.encode()),
+            "RowKey": self._hash("call", (caller.call_id or "").encode()),
             "body": self._hash("body", body),
             "claim": secrets.token_hex(16),
             "claimed_at": int(self._clock()),

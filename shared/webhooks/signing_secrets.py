@@ -43,20 +43,19 @@ class SigningSecrets:
         """
         keys, fault = self._keys(await self._store.versions(SECRET))
         if not any(map(fits, keys)):
-            keys, fault = self._keys(await self._renewed(fits))
+            keys, fault = self._keys(await self._renewed())
         if any(map(fits, keys)):
             return keys
         if fault is not None:
             raise SecretUnavailable(fault)
         return None
 
-    async def _renewed(self, fits: Callable[[bytes], bool]) -> tuple[str, ...]:
-        """The versions after one more look, unless the last such look is too short ago."""
+    async def _renewed(self) -> tuple[str, ...]:
+        """The versions after one more look. If the last such look is too short ago, its versions: calls that
+        waited here for another one's look have those to compare with."""
         async with self._turn:
-            kept = await self._store.versions(SECRET)
-            # Calls that waited here for another one's look have new versions to compare with first.
-            if any(map(fits, self._keys(kept)[0])) or self._clock() < self._not_before:
-                return kept
+            if self._clock() < self._not_before:
+                return await self._store.versions(SECRET)
             self._not_before = self._clock() + LEAST_SECONDS_BETWEEN_READS
             _log.info("webhook.secret_reread")
             return await self._store.refresh_versions(SECRET)

@@ -188,6 +188,12 @@ async def test_nothing_that_a_caller_sent_is_stored(guard: ReplayGuard, account:
         assert private not in text
 
 
+async def test_hashes_of_one_text_differ_by_what_it_is(guard: ReplayGuard, account: StorageAccount) -> None:
+    await claimed(guard, Caller("same", "same"), b"same")
+    (entity,) = await entities(account)
+    assert len({entity[name] for name in ("PartitionKey", "RowKey", "body")}) == 3
+
+
 async def test_hashes_depend_on_the_key(table: Table, account: StorageAccount, clock: Clock) -> None:
     for key in (KEY, b"x" * 32):
         await claimed(ReplayGuard(table, key, clock))

@@ -27,10 +27,13 @@ from shared.credentials.budgets import (
     UserLedger,
     fingerprint,
 )
+from shared.credentials.ledger import CHARGE_SECONDS
 from shared.credentials.verdicts import Verdict
 from shared.errors import ConfigurationError
 from tests.credentials.passwords import (
+    CLOCKS_APART,
     INVALID,
+    LONGEST_DELAY,
     START,
     VALID,
     Call,
@@ -247,6 +250,8 @@ def test_one_attempt_of_a_user_at_a_time() -> None:
     paid = charged(UserLedger(), TenantLedger(), ticket(1))
     assert denied(paid.user, TenantLedger(), ticket(2, at=START + 1)).budget == "user_in_flight"
     charged(paid.user, TenantLedger(), ticket(2, at=START + 61))
+    settled = budgets.settle(paid.user, paid.tenant, WIDE, paid.ticket, "failed", now=START)
+    charged(settled.user, TenantLedger(), ticket(2, at=START + 1))
 
 
 def test_the_day_has_so_many_and_counts_by_hours() -> None:
@@ -290,6 +295,17 @@ def test_a_valid_password_does_not_hide_an_earlier_failure() -> None:
     failed = tried("failed", ticket=ticket(1))
     valid = tried("valid", ticket=ticket(2, at=START + 1000), user=failed.user, tenant=failed.tenant)
     assert valid.tenant.suspects == failed.tenant.suspects
+
+
+def test_a_clock_that_is_behind_does_not_shorten_a_suspicion() -> None:
+    first = tried("failed", ticket=ticket(1))
+    behind = tried("failed", ticket=ticket(2, at=START - 30), user=first.user, tenant=first.tenant)
+    assert behind.tenant.suspects["ada"].at == START
+
+
+def test_windows_cover_clocks_that_differ_and_the_way_to_the_attempt() -> None:
+    assert 2 * CLOCKS_APART + LONGEST_DELAY <= SLACK_SECONDS
+    assert CHARGE_SECONDS < LONGEST_DELAY
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,6 @@ class DirectoryUsers:
         It needs GroupSettings.Read.All, which is optional: without it the cloud's default counts.
         """
         if self._threshold is None or self.clock() >= self._threshold.until:
-            threshold = None
             try:
                 async with self._in_time("the lockout policy"):
                     answers = await get_many(
@@ -188,8 +187,8 @@ class DirectoryUsers:
                     )
                 settings = _decode(_accepted(answers["settings"]), _GroupSettings, "the lockout policy")
                 threshold = _threshold_of(settings.value)
-            except GraphRefused:
-                pass
+            except (GraphRefused, GraphRequestRejected):
+                threshold = None
             self._threshold = _Kept(threshold, self.clock() + KEPT_SECONDS)
         return self._threshold.value
 

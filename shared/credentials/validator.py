@@ -82,7 +82,8 @@ class Validator:
             except (GraphThrottled, GraphUnreachable) as error:
                 log.warning("users cannot be looked up: %s", error)
                 for case in cases:
-                    self._decide(case, _directory_away(error))
+                    if case.result is None:
+                        self._decide(case, _directory_away(error))
             for case in _in_turns(case for case in cases if case.result is None):
                 await self._try(case, key, begun)
         finally:
@@ -108,6 +109,8 @@ class Validator:
             if verdict := prechecks.of_user(case.user, case.candidate, federated):
                 self._decide(case, verdict)
         await self._exclude([case for case in open_cases if case.result is None])
+        if any(case.result is None for case in open_cases):
+            self.ledger.limits = Limits.from_settings(self.settings, await self.users.lockout_threshold())
 
     async def _exclude(self, cases: list[_Case]) -> None:
         group = self.settings.validation_excluded_group
@@ -132,7 +135,6 @@ class Validator:
         if self.clock() - begun > LAST_ATTEMPT_AFTER_SECONDS:
             self._decide(case, _OUT_OF_TIME)
             return
-        self.ledger.limits = Limits.from_settings(self.settings, await self.users.lockout_threshold())
         charged = await self.ledger.charge(user.id, mark, changed_at)
         if isinstance(charged, Verdict):
             self._decide(case, charged)

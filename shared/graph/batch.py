@@ -81,6 +81,7 @@ async def ask_many(
                 else:
                     error = refusal(item.status, bytes(item.body), subject, permission)
                     if not isinstance(error, GraphRequestRejected):
+                        await graph.after_refusal(error)
                         raise error
                     answers[key] = error
             if again:

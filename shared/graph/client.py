@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from shared.errors import GraphThrottled, GraphUnreachable, InvalidPage
+from shared.errors import GraphError, GraphThrottled, GraphUnreachable, InvalidPage
 from shared.graph.policy import RETRIED_STATUSES, Pacer, RetryPolicy, Usage, retry_after_seconds
 from shared.graph.refusals import refusal
 
@@ -148,11 +148,15 @@ class GraphClient:
                 continue
             if status not in RETRIED_STATUSES:
                 refused = refusal(status, response.content, subject, permission)
-                if status == 403 and refused.reason == "permission" and hasattr(self._credential, "renew"):
-                    # What is granted now stands in tokens that are issued from now on.
-                    await self._credential.renew()
+                if status == 403:
+                    await self.after_refusal(refused)
                 raise refused
             await self._wait_for_another_try(status, headers, attempt, attempts, usage, subject)
+
+    async def after_refusal(self, refused: GraphError) -> None:
+        """Forget the token if a permission is missing: what is granted now stands only in new ones."""
+        if refused.reason == "permission" and hasattr(self._credential, "renew"):
+            await self._credential.renew()
 
     async def _wait_for_another_try(
         self,

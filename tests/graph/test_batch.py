@@ -17,7 +17,7 @@ from shared.errors import (
     GraphUnreachable,
     InvalidPage,
 )
-from shared.graph.batch import get_many
+from shared.graph.batch import Ask, ask_many, get_many
 from shared.graph.policy import Usage
 from tests.graph.conftest import Line
 
@@ -228,3 +228,27 @@ async def test_an_item_needs_neither_headers_nor_a_body(line: Line) -> None:
     line.tenant.faults.add(responses(strip), OUTER)
 
     assert await ask(line, 2) == {PEOPLE[0]: b"null", PEOPLE[1]: b"null"}
+
+
+async def test_a_missing_permission_is_looked_for_in_a_new_token(line: Line) -> None:
+    """What is granted meanwhile does not wait for the token to end."""
+    spoil(line, 0, faults.respond(403, code="Authorization_RequestDenied"))
+    with pytest.raises(GraphRefused):
+        await ask(line, 3)
+    assert line.credential.renewals == 1
+    await ask(line, 3)
+    assert len(set(line.credential.issued)) == 2
+
+
+async def test_a_batch_also_sends_bodies_and_headers(line: Line) -> None:
+    group = line.tenant.directory.add_group({"displayName": "Crew"})
+    line.tenant.directory.add_member(group, PEOPLE[0], "user")
+    asked = {
+        person: Ask(f"/users/{person}/checkMemberGroups", body={"groupIds": [group]}) for person in PEOPLE[:2]
+    }
+    counted = Ask("/users?$count=true&$top=1&$select=id", headers={"ConsistencyLevel": "eventual"})
+    answers = await ask_many(
+        line.client, asked | {"counted": counted}, line.usage, subject="members", permission="Members.Read"
+    )
+    assert [group.encode() in bytes(answers[person]) for person in PEOPLE[:2]] == [True, False]  # type: ignore[arg-type]
+    assert b'"@odata.count":' in bytes(answers["counted"])  # type: ignore[arg-type]

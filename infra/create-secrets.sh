@@ -50,7 +50,11 @@ new_webhook_secret() {
 
 new_memory_key() { printf '%s' "$(openssl rand -base64 32)"; }
 
-store() { "$1" | vault_store "$vault" "$2"; }
+store() {
+  local value
+  value=$("$1")
+  printf '%s' "$value" | vault_store "$vault" "$2"
+}
 
 ensure() {
   local name=$1 source=$2

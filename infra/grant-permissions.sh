@@ -23,7 +23,8 @@ Commands:
 Options:
   --tenant <id>      the tenant to change; az must be signed in to it
   --with <list>      capabilities beside inventory, which is always granted, separated by commas:
-                     hidden-members, methods, methods-each, sign-in, leave-date   (default: hidden-members,methods)
+                     hidden-members, methods, methods-each, sign-in, leave-date, validation, lockout-policy
+                     (default: hidden-members,methods)
   --name <text>      the display name of the app registration
   --secret-days <n>  how long a client secret is valid (default 180)
   --renew-secret     make a new client secret although the vault has one; the old one stays valid
@@ -46,6 +47,8 @@ permissions_for() {
     methods-each) say UserAuthenticationMethod.Read.All ;;
     sign-in) say AuditLog.Read.All ;;
     leave-date) say User-LifeCycleInfo.Read.All ;;
+    validation) say Domain.Read.All ;;
+    lockout-policy) say GroupSettings.Read.All ;;
     *) fail "unknown capability '$1'; --help tells which there are" ;;
   esac
 }

@@ -30,6 +30,8 @@ var permissionsFor = {
   'methods-each': ['UserAuthenticationMethod.Read.All']
   'sign-in': ['AuditLog.Read.All']
   'leave-date': ['User-LifeCycleInfo.Read.All']
+  validation: ['Domain.Read.All']
+  'lockout-policy': ['GroupSettings.Read.All']
 }
 var permissions = union(flatten(map(capabilities, capability => permissionsFor[capability])), [])
 var federated = credential == 'federated'

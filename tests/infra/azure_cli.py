@@ -24,6 +24,8 @@ PERMISSIONS = (
     "AuditLog.Read.All",
     "UserAuthenticationMethod.Read.All",
     "User-LifeCycleInfo.Read.All",
+    "Domain.Read.All",
+    "GroupSettings.Read.All",
     "User.ReadWrite.All",
 )
 

@@ -1,6 +1,5 @@
 """What stands in the templates and in the app alike is the same: settings, names, versions, permissions."""
 
-import ast
 import json
 import re
 import tomllib
@@ -13,9 +12,12 @@ import yaml
 from shared.clouds import CLOUDS
 from shared.composition import STATE_CONTAINER
 from shared.config import CREDENTIALS, WEBHOOK_AUTHS, Settings
+from shared.credentials.audit import AUDIT_CONTAINER
+from shared.credentials.ledger import BUDGET_TABLE, USERS_TABLE
 from shared.directory.steps import QUEUE
 from shared.ncrontab import schedule_problem
 from shared.settings_table import SETTING, SETTINGS
+from shared.webhooks.replay import TABLE as REQUESTS_TABLE
 from tests.infra.bicep import INFRA, Expression, template, templates
 
 REPOSITORY = INFRA.parent
@@ -97,22 +99,6 @@ ROLE_NAMES = {
 def camel(setting: str) -> str:
     first, *others = setting.lower().split("_")
     return first + "".join(map(str.capitalize, others))
-
-
-def python_constants(*folders: str) -> dict[str, str]:
-    """The texts that the app's modules give a name in capitals."""
-    found: dict[str, str] = {}
-    for folder in folders:
-        for path in sorted((REPOSITORY / folder).rglob("*.py")):
-            for node in ast.parse(path.read_text()).body:
-                if (
-                    isinstance(node, ast.Assign)
-                    and isinstance(node.targets[0], ast.Name)
-                    and isinstance(node.value, ast.Constant)
-                    and isinstance(node.value.value, str)
-                ):
-                    found[f"{path.stem}.{node.targets[0].id}"] = node.value.value
-    return found
 
 
 # ---------------------------------------------------------------------------------------- settings
@@ -212,14 +198,10 @@ def test_nothing_is_set_that_flex_consumption_refuses() -> None:
 
 
 def test_containers_are_those_of_the_app() -> None:
-    own = next(
-        ast.literal_eval(node.value)
-        for node in ast.parse((REPOSITORY / "shared/config.py").read_text()).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_OWN_CONTAINERS"
+    assert (DATA.variables["stateContainer"], DATA.variables["auditContainer"]) == (
+        STATE_CONTAINER,
+        AUDIT_CONTAINER,
     )
-    state, audit = DATA.variables["stateContainer"], DATA.variables["auditContainer"]
-    assert (state, audit) == own
-    assert state == STATE_CONTAINER
     assert DATA.variables["containerNames"] == ["directoryContainer", "stateContainer", "auditContainer"]
     assert MAIN.parameters["directoryContainer"].default == SETTING["DIRECTORY_CONTAINER"].default
 
@@ -229,11 +211,7 @@ def test_queues_are_that_of_the_trigger_and_its_poison_queue() -> None:
 
 
 def test_tables_are_those_of_the_app() -> None:
-    constants = python_constants("shared/credentials", "shared/webhooks", "shared/tables")
-    tables = {value for name, value in constants.items() if name.endswith(("TABLE", ".USERS", ".BUDGET"))}
-    if not tables:
-        pytest.skip("the app does not use tables yet")
-    assert tables == set(DATA.variables["tableNames"])
+    assert DATA.variables["tableNames"] == [USERS_TABLE, BUDGET_TABLE, REQUESTS_TABLE]
 
 
 def test_names_of_containers_queues_and_tables_are_valid() -> None:
@@ -255,8 +233,10 @@ def test_python_is_the_one_that_the_app_is_written_for() -> None:
 
 
 def test_host_finds_the_queue_by_the_connection_that_the_template_sets() -> None:
-    source = (REPOSITORY / "functions/directory_sync.py").read_text()
-    for connection in set(re.findall(r'connection="(\w+)"', source)):
+    sources = [path.read_text() for path in (REPOSITORY / "functions").glob("*.py")]
+    connections = {name for text in sources for name in re.findall(r'connection="(\w+)"', text)}
+    assert connections
+    for connection in connections:
         for suffix in ("queueServiceUri", "credential", "clientId"):
             assert f"{connection}__{suffix}" in APP_SETTINGS
 
@@ -271,7 +251,9 @@ def test_function_timeout_is_longer_than_a_slice_and_bounded() -> None:
 def test_webhook_url_has_the_route_prefix_of_the_host() -> None:
     host = json.loads((REPOSITORY / "host.json").read_text())
     prefix = host["extensions"]["http"]["routePrefix"]
-    assert f"/{prefix}/credentials/validate'" in MAIN.outputs["WEBHOOK_URL"]
+    source = (REPOSITORY / "functions/credentials.py").read_text()
+    (route,) = re.findall(r'\.route\("([^"]+)"', source)
+    assert MAIN.outputs["WEBHOOK_URL"] == f"'https://${{app.outputs.hostname}}/{prefix}/{route}'"
 
 
 # --------------------------------------------------------------------------------- the files beside them
@@ -345,6 +327,13 @@ def test_permissions_are_those_that_the_documentation_names() -> None:
     table = (REPOSITORY / "docs/graph.md").read_text().split("## Permissions")[1].split("\n## ")[0]
     documented = set(re.findall(r"^\| `([\w.-]+)`", table, re.M))
     assert {name for names in granted_by_script().values() for name in names} == documented
+
+
+def test_every_permission_that_a_message_asks_for_can_be_granted() -> None:
+    sources = [path.read_text() for path in (REPOSITORY / "shared").rglob("*.py")]
+    named = {name for text in sources for name in re.findall(r"\b[\w-]+\.Read\.(?:All|Hidden)\b", text)}
+    granted = {name for names in granted_by_script().values() for name in names}
+    assert named - {"Directory.Read.All"} <= granted
 
 
 def test_no_permission_can_write() -> None:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 USERS ?= 2000
 SEED ?= 7
 
-.PHONY: demo sandbox test test-all lint format bench lock setup clean
+.PHONY: demo sandbox test test-all lint format bench package lock setup clean
 
 demo: setup  ## pull a simulated tenant through the real SDKs into a real Azurite, and show the result
 	@$(BIN)/python -m sandbox demo --users $(USERS) --seed $(SEED)
@@ -28,6 +28,9 @@ format: setup
 
 bench: setup  ## a sync beside its floor and the SDK's typed loop; SCALE=10k, 100k or 1m: growth up to there
 	@$(BIN)/python -m bench $(if $(SCALE),--scale $(SCALE))
+
+package: setup  ## the zip that Azure gets, tried in a fresh environment of requirements.txt alone
+	@$(BIN)/python -m infra.package
 
 lock:  ## pin requirements*.in with hashes into requirements*.txt
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
@@ -53,4 +56,4 @@ sandbox/azurite/node_modules/.installed: sandbox/azurite/package-lock.json
 	@touch $@
 
 clean:
-	rm -rf $(VENV) sandbox/azurite/node_modules .pytest_cache .mypy_cache .ruff_cache .sandbox .coverage
+	rm -rf $(VENV) sandbox/azurite/node_modules .pytest_cache .mypy_cache .ruff_cache .sandbox .package .coverage

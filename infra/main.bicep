@@ -80,7 +80,7 @@ param callerIpRanges array = []
 @description('Days for which deleted and overwritten data, and replaced packages, can be had back.')
 @minValue(1)
 @maxValue(365)
-param dataProtectionDays int = 14
+param dataProtectionDays int = 7
 
 @description('Days for which the audit of credential validation is kept.')
 @minValue(1)

@@ -66,7 +66,7 @@ resource intoQueue 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-
   parent: topic
   name: 'published-to-queue'
   properties: {
-    eventDeliverySchema: 'CloudEventSchemaV1_0'
+    eventDeliverySchema: 'EventGridSchema'
     filter: published
     deliveryWithResourceIdentity: {
       identity: {
@@ -89,7 +89,7 @@ resource toWebhook 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-
   parent: topic
   name: 'published-to-webhook'
   properties: {
-    eventDeliverySchema: 'CloudEventSchemaV1_0'
+    eventDeliverySchema: 'EventGridSchema'
     filter: published
     destination: {
       endpointType: 'WebHook'

@@ -87,27 +87,36 @@ def test_local_settings_are_left_out_whatever_funcignore_says(copy: Path) -> Non
     assert "local.settings.json" not in packaged_files(copy)
 
 
+# Slow, and with a network or pip's cache: requirements.txt is installed anew.
+
+
+@pytest.fixture(scope="module")
+def trial(package: Path) -> Trial:
+    return try_out(package)
+
+
 @pytest.mark.slow
-class TestByItself:
-    """With a network, or with pip's cache: it installs requirements.txt anew."""
+def test_worker_finds_the_functions_of_the_package_by_itself(trial: Trial) -> None:
+    assert trial.functions == tuple(sorted(FUNCTIONS))
 
-    @pytest.fixture(scope="class")
-    def trial(self, package: Path) -> Trial:
-        return try_out(package)
 
-    def test_worker_finds_its_functions(self, trial: Trial) -> None:
-        assert trial.functions == tuple(sorted(FUNCTIONS))
+@pytest.mark.slow
+def test_no_dependency_takes_the_place_of_a_package_of_ours(trial: Trial) -> None:
+    assert trial.top_level & {"shared", "functions", "function_app", "tests", "sandbox", "infra"} == set()
 
-    def test_no_dependency_takes_the_place_of_a_package_of_ours(self, trial: Trial) -> None:
-        assert trial.top_level & {"shared", "functions", "function_app", "tests", "sandbox", "infra"} == set()
 
-    def test_cold_start_loads_few_modules(self, trial: Trial) -> None:
-        assert trial.modules < MOST_MODULES
+@pytest.mark.slow
+def test_cold_start_loads_few_modules(trial: Trial) -> None:
+    assert trial.modules < MOST_MODULES
 
-    def test_dependencies_fit_where_azure_puts_them(self, trial: Trial) -> None:
-        assert trial.dependency_bytes < LARGEST_DEPENDENCIES
 
-    def test_package_that_lacks_a_module_is_told(self, copy: Path) -> None:
-        (copy / "requirements.txt").write_text("")
-        with pytest.raises(PackageError, match="No module named"):
-            try_out(build(copy / ".package/app.zip", copy))
+@pytest.mark.slow
+def test_dependencies_are_not_large(trial: Trial) -> None:
+    assert trial.dependency_bytes < LARGEST_DEPENDENCIES
+
+
+@pytest.mark.slow
+def test_package_whose_requirements_lack_something_is_told(copy: Path) -> None:
+    (copy / "requirements.txt").write_text("")
+    with pytest.raises(PackageError, match="No module named"):
+        try_out(build(copy / ".package/app.zip", copy))

@@ -369,6 +369,8 @@ def test_event_is_sent_for_the_pointer_alone() -> None:
     subscriptions = EVENTS.of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions")
     assert {one.condition for one in subscriptions} == {"toQueue", "!toQueue"}
     assert {one.properties["filter"] for one in subscriptions} == {"published"}
+    # As docs/consume.md reads it.
+    assert {one.properties["eventDeliverySchema"] for one in subscriptions} == {"EventGridSchema"}
     assert MAIN.modules["events"].condition == "publishEventsTo != 'none'"
     assert MAIN.parameters["publishEventsTo"].default == "none"
 

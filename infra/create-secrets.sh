@@ -59,7 +59,7 @@ store() {
 ensure() {
   local name=$1 source=$2
   if [[ $rotate != "$name" ]] && vault_has "$vault" "$name"; then
-    say "$name is there already"
+    say "$name is there already; --rotate $name makes a new version"
     return
   fi
   change "store a new $name in vault $vault" -- store "$source" "$name"

@@ -66,7 +66,7 @@ param fixedEgressAddress bool = false
 @description('Address space of the virtual network, a /24 or larger; only with privateNetwork or fixedEgressAddress.')
 param networkAddressPrefix string = '10.80.0.0/24'
 
-@description('With privateNetwork: public addresses or ranges from which the published directory can still be read.')
+@description('With privateNetwork: public addresses or ranges from which the published directory can still be read. Storage takes a single address without /32.')
 param readerIpRanges array = []
 
 @description('With privateNetwork: public addresses or ranges from which secrets can still be stored in the vault.')

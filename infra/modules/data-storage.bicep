@@ -74,8 +74,8 @@ resource account 'Microsoft.Storage/storageAccounts@2025-08-01' = {
       // Event Grid delivers to the queue as a trusted service.
       bypass: withEventQueue ? 'AzureServices' : 'None'
       defaultAction: closed ? 'Deny' : 'Allow'
-      ipRules: [for range in ipRanges: {
-        value: range
+      ipRules: [for address in ipRanges: {
+        value: address
         action: 'Allow'
       }]
     }

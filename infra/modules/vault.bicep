@@ -44,8 +44,8 @@ resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
     networkAcls: {
       bypass: 'None'
       defaultAction: closed ? 'Deny' : 'Allow'
-      ipRules: [for range in ipRanges: {
-        value: range
+      ipRules: [for address in ipRanges: {
+        value: address
       }]
     }
   }

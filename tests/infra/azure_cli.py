@@ -15,6 +15,9 @@ INFRA = REPOSITORY / "infra"
 
 TENANT = "72f988bf-0000-4000-8000-000000000001"
 IDENTITY = "1d000000-0000-4000-8000-00000000000a"
+"""The object id of a managed identity."""
+CALLER = "1d000000-0000-4000-8000-00000000000b"
+"""The client id of the same."""
 VAULT = "kv-test"
 
 PERMISSIONS = (
@@ -52,6 +55,7 @@ def tenant_state() -> dict[str, Any]:
                 "activeDirectory": "https://login.microsoftonline.com",
             },
         },
+        "graph": None,
         "vault": VAULT,
         "secrets": {},
         "applications": [],
@@ -62,7 +66,7 @@ def tenant_state() -> dict[str, Any]:
                 "displayName": "Microsoft Graph",
                 "appRoles": roles,
             },
-            {"id": IDENTITY, "appId": "1d000000-0000-4000-8000-00000000000b", "displayName": "id-entra"},
+            {"id": IDENTITY, "appId": CALLER, "displayName": "id-entra"},
         ],
         "assignments": [],
         "passwords": [],

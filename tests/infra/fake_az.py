@@ -139,7 +139,7 @@ class Directory:
 
 
 def rest(state: Json, arguments: list[str]) -> Json:
-    origin = state["cloud"]["endpoints"]["microsoftGraphResourceId"].rstrip("/")
+    origin = state["graph"] or state["cloud"]["endpoints"]["microsoftGraphResourceId"].rstrip("/")
     if option(arguments, "--resource") != origin:
         raise Refused("That is no resource of this cloud.")
     url, method = option(arguments, "--url") or "", option(arguments, "--method") or ""

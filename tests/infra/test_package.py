@@ -1,6 +1,7 @@
 """What a deployment sends to Azure, and that it runs there by itself."""
 
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -8,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from infra.package import ROOT, PackageError, Trial, build, packaged_files, try_out
-from tests.worker.test_indexing import FUNCTIONS
 
 LARGEST_PACKAGE = 320 * 1024
 MOST_MODULES = 300
@@ -97,7 +97,10 @@ def trial(package: Path) -> Trial:
 
 @pytest.mark.slow
 def test_worker_finds_the_functions_of_the_package_by_itself(trial: Trial) -> None:
-    assert trial.functions == tuple(sorted(FUNCTIONS))
+    sources = [path.read_text() for path in (ROOT / "functions").glob("*.py")]
+    written = {name for text in sources for name in re.findall(r'\.function_name\("(\w+)"\)', text)}
+    assert len(written) > 3
+    assert set(trial.functions) == written
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.bicep import Expression, Resource, Template, template, templates
+from tests.infra.bicep import INFRA, Expression, Resource, Template, read, template, templates
 
 MAIN = template("main.bicep")
 APP = template("modules/app.bicep")
@@ -406,7 +406,22 @@ def test_no_name_of_a_cloud_is_written_out() -> None:
         assert re.search(r"windows\.net|azure\.net|microsoftonline|azurewebsites", one.text) is None, one.path
 
 
+# What the other tests stand on.
+
+
 def test_expressions_are_told_from_texts() -> None:
-    """What the other tests stand on."""
     location, name = MAIN.parameters["location"].default, MAIN.parameters["environmentName"].default
     assert (isinstance(location, Expression), isinstance(name, Expression)) == (True, False)
+
+
+def test_template_that_does_not_parse_is_refused() -> None:
+    with pytest.raises(AssertionError, match=r"broken\.bicep does not parse"):
+        read(INFRA / "broken.bicep", "param x string = {")
+
+
+def test_every_resource_that_is_written_down_is_read() -> None:
+    for one in templates():
+        written = len(re.findall(r"^ *resource \w+ '", one.text, re.MULTILINE))
+        assert len(one.resources) == written, one.path
+        assert len(one.modules) == len(re.findall(r"^module \w+ '", one.text, re.MULTILINE))
+        assert len(one.parameters) == len(re.findall(r"^param \w+ ", one.text, re.MULTILINE))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.credentials.calls import memory_key
-from tests.infra.azure_cli import IDENTITY, INFRA, TENANT, VAULT, AzureCli
+from tests.infra.azure_cli import CALLER, IDENTITY, INFRA, TENANT, VAULT, AzureCli
 
 GRANT = "grant-permissions.sh"
 SECRETS = "create-secrets.sh"
@@ -141,9 +141,8 @@ def test_validation_app_that_somebody_loosened_is_closed_again(az: AzureCli) -> 
 
 
 def test_caller_gets_one_role_of_an_app_that_needs_assignment(az: AzureCli) -> None:
-    caller = "1d000000-0000-4000-8000-00000000000b"
     for _ in range(2):
-        ran = az.run(GRANT, "caller-role", "--caller", caller)
+        ran = az.run(GRANT, "caller-role", "--caller", CALLER)
         assert (ran.code, ran.errors) == (0, "")
     state = az.state
     (app,) = state["applications"]
@@ -163,7 +162,9 @@ def test_caller_gets_one_role_of_an_app_that_needs_assignment(az: AzureCli) -> N
     [
         (GRANT, ["managed-identity", "--principal-id", IDENTITY]),
         (GRANT, ["app-registration", "--vault", VAULT]),
+        (GRANT, ["app-registration", "--principal-id", IDENTITY]),
         (GRANT, ["validation-app", "--vault", VAULT]),
+        (GRANT, ["caller-role", "--caller", CALLER]),
         (SECRETS, ["--vault", VAULT]),
     ],
 )
@@ -174,6 +175,15 @@ def test_dry_run_says_what_it_would_do_and_does_nothing(
     assert (ran.code, ran.errors) == (0, "")
     assert "would " in ran.output
     assert az.writes() == []
+
+
+def test_graph_can_be_named_where_az_does_not_know_it(az: AzureCli) -> None:
+    az.state["graph"] = "https://dod-graph.microsoft.us"
+    arguments = ["managed-identity", "--principal-id", IDENTITY, "--with", ""]
+    assert az.run(GRANT, *arguments).code == 1
+    ran = az.run(GRANT, *arguments, "--graph", "https://dod-graph.microsoft.us/")
+    assert (ran.code, ran.errors) == (0, "")
+    assert len(az.granted(IDENTITY)) == 2
 
 
 def test_object_that_graph_does_not_know_yet_is_waited_for(az: AzureCli) -> None:

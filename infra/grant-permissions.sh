@@ -80,7 +80,7 @@ quiet() { "$@" >/dev/null; }
 
 # Sets `graph`, and the sign-in host and audience of federated credentials.
 find_cloud() {
-  local name
+  local name graph_of_cloud
   IFS=$'\t' read -r name graph_of_cloud login < <(az cloud show \
     --query '[[name, endpoints.microsoftGraphResourceId, endpoints.activeDirectory]]' --output tsv)
   graph=${graph_wanted:-$graph_of_cloud}
@@ -95,10 +95,10 @@ find_cloud() {
 
 # Sets `graph_principal`, `permissions` (names) and `role_ids` (in the same order).
 find_roles() {
-  local wanted=() capability permission table id
+  local wanted=() capability names permission table id
   for capability in inventory ${with//,/ }; do
-    permission=$(permissions_for "$capability")
-    for permission in $permission; do
+    names=$(permissions_for "$capability")
+    for permission in $names; do
       [[ " ${wanted[*]-} " == *" $permission "* ]] || wanted+=("$permission")
     done
   done

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from tests.docs.deploy_tables import MAIN, PAGE, with_tables
+from tests.infra.bicep import template
 from tests.infra.test_contract import granted_by_script
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,13 @@ def test_links_lead_somewhere() -> None:
     for page, text in (("deploy.md", TEXT), ("security.md", SECURITY)):
         for target in re.findall(r"\]\((?!https?://)([^)#]+)", text):
             assert (ROOT / "docs" / target).is_file(), f"{page}: {target}"
+
+
+def test_security_says_of_every_container_queue_and_table_what_it_holds() -> None:
+    data = template("modules/data-storage.bicep").variables
+    names = {*data["queueNames"], *data["tableNames"], data["stateContainer"], data["auditContainer"]}
+    kept = SECURITY.split("## What is kept")[1].split("\n## ")[0]
+    assert names | {MAIN.parameters["directoryContainer"].default} <= set(re.findall(r"`([\w-]+)`", kept))
 
 
 def test_security_names_the_audit_as_it_is_written() -> None:

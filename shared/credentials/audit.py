@@ -30,7 +30,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     caller: str
     """Who asked: the way in which the call was signed, or the object id of the calling app."""
     call: str | None = None
-    """A digest of the call's id; a call that came twice has one entry, since it was worked once."""
+    """A digest of the call's id; all credentials of the call have the same."""
     credential: str
     """The caller's own id of the credential."""
     user: str | None = None
@@ -40,9 +40,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt_made: bool
     evidence: tuple[str, ...] = ()
     trace_id: str | None = None
-    """Entra's, for a search in its sign-in logs or a question to Microsoft."""
     correlation_id: str | None = None
-    """Entra's as well."""
+    """Both are Entra's, for a search in its sign-in logs or a question to Microsoft."""
 
 
 class AuditLog:

@@ -79,7 +79,7 @@ type Outcome = Literal[
 
 - `valid`: the password is right.
 - `valid_but_expired`: right, with code 50055, which Sentinel counts as a failure.
-- `failed`: wrong, or any other answer on this user that is not named here.
+- `failed`: wrong, or another answer on this user that is not named here.
 - `locked`: code 50053, a locked account or a blocked address.
 - `service_throttled`: the sign-in service told us to wait.
 - `no_verdict`: a time-out or a fault; the password may have been looked at.
@@ -154,7 +154,7 @@ class TenantLedger(msgspec.Struct, frozen=True, kw_only=True):
     suspects: dict[str, Suspicion] = {}
     """Users of the last 20 minutes that failed or may have, those in flight included."""
     locked_in_a_row: tuple[str, ...] = ()
-    """Different users whose attempts ended in 50053, with no other answer in between."""
+    """Different users whose attempts ended in 50053, with no password looked at in between."""
     stopped_until: float = 0
     throttled_until: float = 0
 

@@ -5,10 +5,11 @@
 
 Every write says which state it was decided on (ETag). Whoever loses a race reads again and decides again.
 
-**Order of writes.** Before an attempt both sides are written at the same time, and the attempt begins only
-when both are stored. So it does not matter which comes first: a crash in between leaves one side charged for
-an attempt that never was, and never the other way about. After the attempt both sides are written at the same
-time again. A crash in between leaves a user suspect, or a verdict forgotten; the charge stays in any case.
+**Order of writes.** Before an attempt the user's side is written, then the tenant's; the attempt begins when
+both are stored. A crash in between leaves a user charged for an attempt that never was, and never the other
+way about. The user comes first since calls race for users as well: whoever loses there has not yet taken from
+the tenant what somebody else is then denied. After the attempt both sides are written at the same time. A
+crash in between leaves a user suspect, or a verdict forgotten; the charge stays in any case.
 """
 
 import asyncio
@@ -98,8 +99,8 @@ class Ledger:
     ) -> Ticket | Denied | Verdict:
         """Charge one attempt. With a ticket it may be made, at once; then `settle` has to be called.
 
-        A `Verdict` if the answer became known since `recall`. Where nobody interferes: two writes at the same
-        time, decided on what `recall` and the last call read.
+        A `Verdict` if the answer became known since `recall`. Where nobody interferes: two writes, decided on
+        what `recall` read and the last call wrote.
         """
         async with self._turn:
             ticket = Ticket(
@@ -142,7 +143,6 @@ class Ledger:
 
     async def _charge(self, ticket: Ticket) -> Ticket | Denied | Verdict:
         """Decide and write until both sides are stored, or the answer is no."""
-        began = ticket.at
         written = False
         for turn in range(TRIES):
             fresh = not (self._users.has_seen(ticket.user_id) or self._tenant.has_seen(TENANT_ROW))
@@ -150,30 +150,29 @@ class Ledger:
             decision = budgets.charge(user.ledger, tenant.ledger, self.limits, ticket)
             if isinstance(decision, Charged):
                 ticket, written = decision.ticket, True
-                if not await self._write(ticket.user_id, user, decision.user, tenant, decision.tenant):
+                stored = await self._users.write(
+                    ticket.user_id, user, decision.user
+                ) and await self._tenant.write(TENANT_ROW, tenant, decision.tenant)
+                if not stored:
                     await _pause(turn)
                     continue
-                if self._clock() - began <= CHARGE_SECONDS:
+                if self._clock() - ticket.at <= CHARGE_SECONDS:
                     return ticket
                 break
             if fresh:
-                await self._take_back(ticket, written)
+                if written:
+                    await self._settle(ticket, "refunded")
                 return decision
             # What was seen earlier may be out of date. A no rests on what is stored now.
             self._users.forget(ticket.user_id)
             self._tenant.forget(TENANT_ROW)
-        await self._take_back(ticket, written)
+        # Where that does not succeed the attempt stays charged, which is the safe side.
+        await self._settle(ticket, "refunded")
         return Denied(
             "ledger_busy",
             BUSY_RETRY_SECONDS,
             "Too many checks at the same time: this one found no turn to enter its attempt.",
         )
-
-    async def _take_back(self, ticket: Ticket, written: bool) -> None:
-        """Give back what was charged for an attempt that is not made. Where that does not succeed it stays
-        charged, which is the safe side."""
-        if written:
-            await self._settle(ticket, "refunded")
 
     async def _settle(
         self,
@@ -197,29 +196,17 @@ class Ledger:
                 retry_after_seconds=retry_after_seconds,
                 now=now,
             )
-            if await self._write(ticket.user_id, user, settled.user, tenant, settled.tenant):
+            stored = await _together(
+                self._users.write(ticket.user_id, user, settled.user),
+                self._tenant.write(TENANT_ROW, tenant, settled.tenant),
+            )
+            if all(stored):
                 return settled
             await _pause(turn)
         return None
 
     async def _read(self, user_id: str) -> tuple[_Seen[UserLedger], _Seen[TenantLedger]]:
         return await _together(self._users.read(user_id), self._tenant.read(TENANT_ROW))
-
-    async def _write(
-        self,
-        user_id: str,
-        user: _Seen[UserLedger],
-        new_user: UserLedger,
-        tenant: _Seen[TenantLedger],
-        new_tenant: TenantLedger,
-    ) -> bool:
-        """Store what changed of both sides. False if somebody was faster on either; the other is stored."""
-        return all(
-            await _together(
-                self._users.write(user_id, user, new_user),
-                self._tenant.write(TENANT_ROW, tenant, new_tenant),
-            )
-        )
 
 
 class _Versioned(msgspec.Struct):
@@ -254,7 +241,7 @@ class _Side[L: UserLedger | TenantLedger]:
         return seen
 
     async def write(self, row: str, seen: _Seen[L], ledger: L) -> bool:
-        """Store the ledger in place of what was seen, unless it is the same. False if somebody was faster."""
+        """Store the ledger in place of what was seen, if it is another. False if somebody was faster."""
         if ledger == seen.ledger:
             return True
         # If this fails, nobody knows whether it was stored.
@@ -273,7 +260,7 @@ class _Side[L: UserLedger | TenantLedger]:
         return etag is not None
 
     async def remove_older_than(self, moment: datetime) -> int:
-        """Delete what was last written before the moment, and how many that were."""
+        """Delete what was last written before the moment. Returns how many went."""
 
         async def remove(row: Row) -> bool:
             self.forget(row.row)

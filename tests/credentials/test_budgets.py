@@ -4,6 +4,7 @@ import math
 import unicodedata
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -17,11 +18,13 @@ from shared.credentials.budgets import (
     REMEMBERED_VERDICTS,
     SLACK_SECONDS,
     SUSPECT_SECONDS,
+    Attempt,
     Charged,
     Denied,
     Limits,
     Outcome,
     Settled,
+    Suspicion,
     TenantLedger,
     Ticket,
     UserLedger,
@@ -30,6 +33,7 @@ from shared.credentials.budgets import (
 from shared.credentials.ledger import CHARGE_SECONDS
 from shared.credentials.verdicts import Verdict
 from shared.errors import ConfigurationError
+from shared.tables import PROPERTY_BYTES
 from tests.credentials.passwords import (
     CLOCKS_APART,
     INVALID,
@@ -384,6 +388,21 @@ def test_ledgers_stay_small() -> None:
     assert len(world.tenant.suspects) <= 4
     assert len(world.tenant.attempts_by_hour) <= 26
     assert max(len(user.attempts) for user in world.users.values()) <= 9
+
+
+def test_the_largest_ledgers_fit_into_a_property_of_a_table() -> None:
+    """At the settings' upper ends, and with Graph's ids."""
+    tenant = TenantLedger(
+        attempts_by_hour={500_000 + hour: 100_000 for hour in range(26)},
+        suspects={f"{n:08}-4f89-41d3-9a0c-0305e82c3301": Suspicion(f"{n:08}", START) for n in range(1000)},
+        locked_in_a_row=("3f2504e0-4f89-41d3-9a0c-0305e82c3301",) * 2,
+    )
+    user = UserLedger(
+        attempts=tuple(Attempt(f"{n:08}", START, settled=True) for n in range(10 * 30)),
+        remembered={f"{n:064}": replace(INVALID, detail="d" * 300) for n in range(REMEMBERED_VERDICTS)},
+    )
+    for ledger in (tenant, user):
+        assert len(msgspec.msgpack.encode(ledger)) < PROPERTY_BYTES
 
 
 # Memory.

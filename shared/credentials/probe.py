@@ -81,6 +81,14 @@ class SignInProbe:
     timeout_seconds: float = TIMEOUT_SECONDS
     _secret_name: str | None = field(default=None, init=False)
 
+    async def ready(self) -> None:
+        """Raise `ConfigurationError` or `SecretUnavailable` for what an attempt would lack."""
+        if self.settings.validation_client_id is None:
+            raise ConfigurationError(
+                ["VALIDATION_CLIENT_ID is missing: name the app registration that tries passwords."]
+            )
+        await self.secret()
+
     async def secret(self, *, fresh: bool = False) -> str:
         """The validation app's secret. It has one of its own, or shares that of the app registration."""
         read = self.secrets.refresh if fresh else self.secrets.get
@@ -115,13 +123,8 @@ class SignInProbe:
     ) -> SignIn:
         import aiohttp
 
-        client_id = self.settings.validation_client_id
-        if client_id is None:
-            raise ConfigurationError(
-                ["VALIDATION_CLIENT_ID is missing: name the app registration that tries passwords."]
-            )
         form = {
-            "client_id": client_id,
+            "client_id": self.settings.validation_client_id or "",
             "client_secret": secret,
             "grant_type": "password",
             "username": principal_name,

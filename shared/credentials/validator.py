@@ -135,13 +135,16 @@ class Validator:
         if self.clock() - begun > LAST_ATTEMPT_AFTER_SECONDS:
             self._decide(case, _OUT_OF_TIME)
             return
+        # What the operator has to mend comes before the charge.
+        probe = await self.probe()
+        await probe.ready()
         charged = await self.ledger.charge(user.id, mark, changed_at)
         if isinstance(charged, Verdict):
             self._decide(case, charged)
         elif isinstance(charged, Denied):
             self._decide(case, _throttled(charged))
         else:
-            sign_in = await self._sign_in(case, user, charged)
+            sign_in = await self._sign_in(probe, case, user, charged)
             self._decide(case, sign_in.verdict, sign_in.trace_id, sign_in.correlation_id)
             stopped = await self.ledger.settle(
                 charged,
@@ -156,9 +159,10 @@ class Validator:
                     extra={"seconds": self.ledger.limits.lockout_pause},
                 )
 
-    async def _sign_in(self, case: _Case, user: DirectoryUser, ticket: Ticket) -> "SignIn":
+    async def _sign_in(
+        self, probe: "SignInProbe", case: _Case, user: DirectoryUser, ticket: Ticket
+    ) -> "SignIn":
         try:
-            probe = await self.probe()
             return await probe.attempt(
                 user.user_principal_name,
                 case.candidate.password,

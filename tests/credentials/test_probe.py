@@ -273,4 +273,4 @@ async def test_a_vault_that_refuses_is_no_missing_secret(bench: Bench) -> None:
 async def test_no_app_to_try_with(bench: Bench) -> None:
     bench.probe.settings = replace(bench.probe.settings, validation_client_id=None)
     with pytest.raises(ConfigurationError, match="VALIDATION_CLIENT_ID"):
-        await bench.attempt()
+        await bench.probe.ready()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.tenant import VALIDATION_CLIENT_ID, faults
+from sandbox.tenant import VALIDATION_CLIENT_ID, VALIDATION_CLIENT_SECRET, faults
 from sandbox.tenant.configuration import Secret
 from shared.clouds import CLOUDS
 from shared.errors import (
@@ -371,6 +371,15 @@ async def test_a_weak_memory_key_is_refused(world: ValidationWorld) -> None:
     world.tenant.vault.put("credential-memory-key", "c2hvcnQ=")
     with pytest.raises(SecretUnavailable, match="32 or more random bytes"):
         await world.said(world.staff(), "x")
+
+
+async def test_a_missing_secret_of_the_app_spends_nothing(world: ValidationWorld) -> None:
+    for name in ("validation-client-secret", "entra-client-secret"):
+        world.tenant.vault.remove(name)
+    with pytest.raises(SecretUnavailable, match="entra-client-secret"):
+        await world.said(world.staff(), "x")
+    world.tenant.vault.put("validation-client-secret", VALIDATION_CLIENT_SECRET)
+    assert (await world.said(world.staff(), "x"))["status"] == "invalid"
 
 
 async def test_no_app_to_try_with(world: ValidationWorld) -> None:

@@ -161,8 +161,8 @@ SETTINGS = (
         "VALIDATION_ATTEMPTS_PER_USER_PER_DAY",
         "2",
         "a whole number from 0 to 10; when absent, 1 in the clouds `usgov` and `usgov-dod`",
-        "Passwords tried for one user within 24 hours; never more than a quarter of the lockout threshold, nor "
-        "within 30 days as many as the threshold",
+        "Passwords tried for one user within 24 hours; never more than a quarter of the lockout threshold, "
+        "nor within 30 days as many as the threshold",
     ),
     Setting(
         "VALIDATION_ATTEMPTS_PER_DAY",

@@ -48,6 +48,9 @@ SLACK_SECONDS = 60
 to the attempt."""
 IN_FLIGHT_SECONDS = 60
 """An attempt that is not settled after this was lost with its process; until then its user is not tried."""
+LAG_SECONDS = HOUR
+"""For so long after an attempt, an older date of the password than the one known is an answer of Graph that
+came late. Later it is believed: a user may have been restored."""
 LEAST_THROTTLED_SECONDS = 60
 MOST_THROTTLED_SECONDS = DAY
 LOCKOUTS_IN_A_ROW = 3
@@ -247,6 +250,9 @@ def charge(
 
     Denied by whichever budget lasts longest; a `Verdict` if memory, by now, knows the answer.
     """
+    if _is_late(user, ticket):
+        # What is tried from now on is the newer password.
+        ticket = replace(ticket, password_changed_at=user.password_changed_at)
     if known := recall(user, ticket.fingerprint, ticket.password_changed_at):
         return known
     denials = _user_denials(user, limits, ticket) + _tenant_denials(tenant, limits, ticket)
@@ -334,6 +340,14 @@ def _charge_user(user: UserLedger, ticket: Ticket) -> UserLedger:
         )
     kept = [attempt for attempt in user.attempts if attempt.at + MONTH + SLACK_SECONDS > ticket.at]
     return replace(user, attempts=(*kept, Attempt(ticket.id, ticket.at)))
+
+
+def _is_late(user: UserLedger, ticket: Ticket) -> bool:
+    """Whoever charges looked the user up before the password changed, and somebody else after. Dates are
+    RFC 3339 in UTC, so they are in order as texts."""
+    if (ticket.password_changed_at or "") >= (user.password_changed_at or ""):
+        return False
+    return any(attempt.at + LAG_SECONDS > ticket.at for attempt in user.attempts)
 
 
 def _has_attempt_of(user: UserLedger, ticket: Ticket) -> bool:

@@ -208,6 +208,40 @@ async def test_siblings_of_a_valid_password(world: ValidationWorld) -> None:
     assert state(await world.said(user, "another")) == ("valid", "not_assigned_to_app", True)
 
 
+async def test_a_late_lookup_does_not_make_the_app_forget(world: ValidationWorld) -> None:
+    """One call looks the user up, then the password changes, then another call tries one; and the first call
+    comes to its own attempt."""
+    world.use(validation_spacing_seconds=0)
+    user = world.staff()
+    world.clock.forward(60)
+    late = world.tenant.faults.add(faults.hang(1.0), r"/\$batch")
+    other = world.instance(validation_spacing_seconds=0)
+    first = asyncio.create_task(world.said(user, "w1"))
+    while not late.hits:  # noqa: ASYNC110 - the tenant sets no event
+        await asyncio.sleep(0.01)
+    world.tenant.set_password(user["id"], "new")
+    [second] = await world.ask(
+        {"id": "a", "username": user["userPrincipalName"], "password": "w2"}, calls=other
+    )
+    assert state(second) == ("invalid", None, True)
+    assert state(await first) == ("invalid", None, True)
+    for password in ("w1", "w2"):
+        assert state(await world.said(user, password)) == ("invalid", None, False)
+    assert world.attempts == 2
+
+
+async def test_a_password_whose_date_goes_back_is_looked_at_anew(world: ValidationWorld) -> None:
+    """As that of a user who was restored, on premises."""
+    user = world.staff()
+    before = user["lastPasswordChangeDateTime"]
+    world.tenant.set_password(user["id"], "new")
+    assert (await world.said(user, "new"))["status"] == "valid"
+    world.clock.forward(2 * HOUR)
+    world.tenant.set_password(user["id"], "old")
+    world.tenant.directory.update_user(user["id"], {"lastPasswordChangeDateTime": before})
+    assert state(await world.said(user, "old")) == ("valid", "not_assigned_to_app", True)
+
+
 async def test_one_user_has_few_attempts(world: ValidationWorld) -> None:
     user = world.staff()
     assert (await world.said(user, "w1"))["status"] == "invalid"

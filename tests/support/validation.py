@@ -5,7 +5,7 @@ instances of the app can share the storage.
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from shared.credentials.audit import AUDIT_CONTAINER, AuditLog
 from shared.credentials.budgets import Limits
 from shared.credentials.calls import CredentialCalls
 from shared.credentials.ledger import BUDGET_TABLE, USERS_TABLE, Ledger
-from shared.credentials.probe import SignInProbe
+from shared.credentials.probe import TIMEOUT_SECONDS, SignInProbe
 from shared.credentials.users import DirectoryUsers
 from shared.credentials.validator import Validator
 from shared.graph.client import GraphClient
@@ -68,41 +68,58 @@ class ValidationWorld:
     session: aiohttp.ClientSession
     tables: TableServiceClient
     blobs: BlobServiceClient
+    probe_timeout_seconds: float = TIMEOUT_SECONDS
     calls: CredentialCalls = field(init=False)
     numbers: Any = field(default_factory=count)
 
-    def instance(self, **changes: Any) -> CredentialCalls:
-        """The app of another process: its own memory, the same storage. `changes` are settings' fields."""
+    def instance(
+        self,
+        *,
+        through: Callable[[Any], Any] = lambda client: client,
+        clock: Callable[[], float] | None = None,
+        **changes: Any,
+    ) -> CredentialCalls:
+        """The app of another process: its own memory, the same storage. `changes` are settings' fields.
+
+        `through` is given each client of Storage and sign-in, and returns what is used in its place; `clock`
+        is the process's own, where it is not right.
+        """
         chosen = replace(self.settings, **changes)
+        clock = clock or self.clock
 
         async def graph() -> GraphClient:
             return self.graph
 
         async def probe() -> SignInProbe:
-            return SignInProbe(chosen, self.secrets, self.session, now=self.clock)
+            return SignInProbe(
+                chosen,
+                self.secrets,
+                through(self.session),
+                now=clock,
+                timeout_seconds=self.probe_timeout_seconds,
+            )
 
         users, budget, requests = (
-            Table(self.tables.get_table_client(name)) for name in (USERS_TABLE, BUDGET_TABLE, REQUESTS_TABLE)
+            Table(through(self.tables.get_table_client(name)))
+            for name in (USERS_TABLE, BUDGET_TABLE, REQUESTS_TABLE)
         )
         return CredentialCalls(
-            scheme=StandardWebhooksScheme(self.secrets, self.clock),
+            scheme=StandardWebhooksScheme(self.secrets, clock),
             secrets=self.secrets,
             requests=requests,
             validator=Validator(
                 settings=chosen,
                 users=DirectoryUsers(graph),
-                ledger=Ledger(
-                    users, budget, chosen.tenant_id, Limits.from_settings(chosen), clock=self.clock
-                ),
+                ledger=Ledger(users, budget, chosen.tenant_id, Limits.from_settings(chosen), clock=clock),
                 audit=AuditLog(
-                    BlobContainer(self.blobs.get_container_client(AUDIT_CONTAINER)),
-                    clock=lambda: datetime.fromtimestamp(self.clock(), UTC),
+                    BlobContainer(through(self.blobs.get_container_client(AUDIT_CONTAINER))),
+                    clock=lambda: datetime.fromtimestamp(clock(), UTC),
                 ),
                 probe=probe,
-                now=self.clock,
+                now=clock,
             ),
             cloud=chosen.cloud,
-            now=self.clock,
+            now=clock,
         )
 
     def use(self, **changes: Any) -> None:

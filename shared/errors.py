@@ -28,6 +28,8 @@
 Messages say what happened, to what, and what to do. None holds a secret, a token or a URL's query.
 """
 
+from typing import Literal
+
 
 class EntraConnectorError(Exception):
     """The root: catching it catches all that the product raises on purpose."""
@@ -42,19 +44,29 @@ class ConfigurationError(EntraConnectorError):
 
 
 class SignInRefused(EntraConnectorError):
-    """Entra did not give us a token. `code` is the AADSTS number, if it named one."""
+    """Entra did not give us a token. `code` is the AADSTS number, if it named one; `unreachable` tells that
+    nobody who could have refused has answered."""
 
-    def __init__(self, message: str, code: int | None = None) -> None:
+    def __init__(self, message: str, code: int | None = None, *, unreachable: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.unreachable = unreachable
+
+
+SecretTrouble = Literal["missing", "unusable", "refused", "firewall", "no-identity", "unreachable"]
 
 
 class SecretUnavailable(EntraConnectorError):
-    """Key Vault has no such secret, or is out of reach. `missing` tells the first from the second."""
+    """Key Vault has no such secret, or is out of reach. `trouble` is one word for what the message tells."""
 
-    def __init__(self, message: str, *, missing: bool = False) -> None:
+    def __init__(self, message: str, *, trouble: SecretTrouble = "unusable") -> None:
         super().__init__(message)
-        self.missing = missing
+        self.trouble = trouble
+
+    @property
+    def missing(self) -> bool:
+        """Whether the vault answered that it has no such secret."""
+        return self.trouble == "missing"
 
 
 class StorageUnavailable(EntraConnectorError):
@@ -68,11 +80,14 @@ class GraphError(EntraConnectorError):
 
 
 class GraphRefused(GraphError):
-    """403 or 401. `reason` is `permission` or `licence`."""
+    """403 or 401. `reason` is `permission` or `licence`; `code` is Graph's, empty where somebody else
+    answered in its place."""
 
-    def __init__(self, message: str, reason: str) -> None:
+    def __init__(self, message: str, reason: str, status: int = 403, code: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+        self.status = status
+        self.code = code
 
 
 class GraphThrottled(GraphError):

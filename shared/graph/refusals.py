@@ -63,17 +63,21 @@ def refusal(status: int, body: bytes, subject: str, permission: str) -> GraphErr
             f"Graph refused our token for {subject} ({said}). "
             "Check ENTRA_TENANT_ID, ENTRA_CLOUD and the clock of this machine.",
             reason="permission",
+            status=status,
+            code=code,
         )
     if status == 403 and (code in LICENCE_CODES or "premium license" in message):
         return GraphRefused(
             f"Graph refused {subject} ({said}): it needs a P1 or P2 licence, which the tenant lacks.",
             reason="licence",
+            code=code,
         )
     if status == 403:
         return GraphRefused(
             f"Graph refused {subject} ({said}): {permission} is not granted to the app. "
             "Grant this application permission and give admin consent.",
             reason="permission",
+            code=code,
         )
     return GraphRequestRejected(
         f"Graph rejected the request for {subject} ({said}): {message or 'no reason given'}",

@@ -89,11 +89,13 @@ def refusal(error: Exception, settings: Settings) -> SignInRefused:
         status = f"HTTP {error.status_code}" if error.status_code is not None else "no token"
         return SignInRefused(
             f"The sign-in service at {host} answered with {status} and gave no reason. Try again later; "
-            "if it stays so, check whether a proxy answers in its place."
+            "if it stays so, check whether a proxy answers in its place.",
+            unreachable=True,
         )
     return SignInRefused(
         f"The sign-in service at {host} is unreachable. Check the app's outbound network, ENTRA_CLOUD and "
-        "AZURE_AUTHORITY_HOST."
+        "AZURE_AUTHORITY_HOST.",
+        unreachable=True,
     )
 
 
@@ -103,7 +105,8 @@ def own_identity_refusal(error: Exception) -> SignInRefused:
     answered = f" (HTTP {status})" if status is not None else ""
     if isinstance(error, AzureError | TimeoutError) and not isinstance(error, HttpResponseError):
         return SignInRefused(
-            "The managed identity's endpoint is unreachable. Restart the app, or try again later."
+            "The managed identity's endpoint is unreachable. Restart the app, or try again later.",
+            unreachable=True,
         )
     return SignInRefused(
         f"The app's own identity gave no token{answered}. Assign a managed identity to the app, and set "

@@ -16,15 +16,22 @@ from azure.core.exceptions import (
 )
 
 from shared.config import LOOPBACK_HOSTS, Settings
-from shared.errors import ConfigurationError, SecretUnavailable
+from shared.errors import ConfigurationError, SecretTrouble, SecretUnavailable
 from shared.identity.azure_options import CLIENT_OPTIONS, DEADLINE_SECONDS
 from shared.identity.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
+    from azure.keyvault.secrets import KeyVaultSecret
     from azure.keyvault.secrets.aio import SecretClient
 
 _ROLE = "Key Vault Secrets User"
+
+_EMPTY: tuple[SecretTrouble, str] = ("unusable", "is empty. Store its value as a new version.")
+_NOTHING_IN_FORCE: tuple[SecretTrouble, str] = (
+    "missing",
+    "does not exist, or has no version in force. Store it in the vault.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,15 @@ class _Wanted:
 
     name: str
     all_versions: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """One version of a secret, with what Key Vault says of its validity."""
+
+    value: str = field(repr=False)
+    not_before: datetime | None
+    expires_on: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +93,14 @@ class SecretStore:
         """As `versions`, read now."""
         return await self._refresh(_Wanted(name, all_versions=True))
 
+    async def inspect(self, name: str, *, all_versions: bool = False) -> list[SecretVersion]:
+        """What the vault has now, whatever is kept: the latest version, in force or not; or all versions that
+        are enabled and in force, newest first. Never empty."""
+        return [
+            SecretVersion(secret.value or "", secret.properties.not_before, secret.properties.expires_on)
+            for secret in await self._fetch(_Wanted(name, all_versions))
+        ]
+
     async def close(self) -> None:
         """Forget all secrets, and close the client that was given."""
         await self._reads.close()
@@ -93,27 +117,31 @@ class SecretStore:
         return await self._reads.run(wanted, lambda: self._read(wanted))
 
     async def _read(self, wanted: _Wanted) -> tuple[str, ...]:
-        missing = False
-        try:
-            async with asyncio.timeout(self._deadline_seconds):
-                if wanted.all_versions:
-                    values = await self._values_in_force(wanted.name)
-                else:
-                    secret = await self._client.get_secret(wanted.name)
-                    values = (secret.value,) if secret.value and secret.value.strip() else ()
-            trouble = None if values else "is empty. Store its value as a new version."
-        except (AzureError, TimeoutError, ValueError) as error:
-            trouble = self._trouble(error)
-            missing = isinstance(error, ResourceNotFoundError)
-        if trouble is not None:
-            # Raised here, not above: the SDK's error holds the request with its token.
-            raise SecretUnavailable(
-                f"Key Vault secret {wanted.name} at {self._host} {trouble}", missing=missing
-            )
+        values = tuple(secret.value or "" for secret in await self._fetch(wanted))
         self._kept[wanted] = _Kept(values, self._clock() + self._ttl_seconds)
         return values
 
-    async def _values_in_force(self, name: str) -> tuple[str, ...]:
+    async def _fetch(self, wanted: _Wanted) -> list["KeyVaultSecret"]:
+        """The versions that have a value, at least one. Raises `SecretUnavailable`."""
+        secrets: list[KeyVaultSecret] = []
+        trouble, sentence = _NOTHING_IN_FORCE if wanted.all_versions else _EMPTY
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                if wanted.all_versions:
+                    secrets = await self._versions_in_force(wanted.name)
+                else:
+                    secrets = [await self._client.get_secret(wanted.name)]
+        except (AzureError, TimeoutError, ValueError) as error:
+            trouble, sentence = self._trouble(error)
+        secrets = [secret for secret in secrets if secret.value and secret.value.strip()]
+        if not secrets:
+            # Raised here, not above: the SDK's error holds the request with its token.
+            raise SecretUnavailable(
+                f"Key Vault secret {wanted.name} at {self._host} {sentence}", trouble=trouble
+            )
+        return secrets
+
+    async def _versions_in_force(self, name: str) -> list["KeyVaultSecret"]:
         now = datetime.now(UTC)
         versions = [
             version
@@ -124,8 +152,7 @@ class SecretStore:
         ]
         oldest = datetime.min.replace(tzinfo=UTC)
         versions.sort(key=lambda version: version.created_on or oldest, reverse=True)
-        secrets = [await self._client.get_secret(name, version.version) for version in versions]
-        return tuple(secret.value for secret in secrets if secret.value)
+        return [await self._client.get_secret(name, version.version) for version in versions]
 
     @property
     def _host(self) -> str:
@@ -135,39 +162,55 @@ class SecretStore:
         request = getattr(error.response, "request", None)
         return request is not None and request.url.startswith(f"{self._client.vault_url}/secrets/")
 
-    def _trouble(self, error: Exception) -> str:
-        """The rest of the sentence that begins with the secret and its vault."""
+    def _trouble(self, error: Exception) -> tuple[SecretTrouble, str]:
+        """A word for it, and the rest of the sentence that begins with the secret and its vault."""
         if isinstance(error, ResourceNotFoundError):
-            return "does not exist, or has no version in force. Store it in the vault."
+            return _NOTHING_IN_FORCE
         if isinstance(error, ClientAuthenticationError) and not self._is_answer_of_vault(error):
             return (
+                "no-identity",
                 "cannot be read: the app's own identity gave no token. Assign a managed identity to the app "
-                "and set AZURE_CLIENT_ID to its client id; on a laptop, run `az login`."
+                "and set AZURE_CLIENT_ID to its client id; on a laptop, run `az login`.",
             )
         if isinstance(error, HttpResponseError):
             return _trouble_of_answer(error)
         if isinstance(error, ValueError):
-            return "cannot be read: the vault's sign-in challenge names another domain. Check KEY_VAULT_URL."
-        return "cannot be read: the vault is unreachable. Check KEY_VAULT_URL, and the vault's network rules."
+            return (
+                "unreachable",
+                "cannot be read: the vault's sign-in challenge names another domain. Check KEY_VAULT_URL.",
+            )
+        return (
+            "unreachable",
+            "cannot be read: the vault is unreachable. Check KEY_VAULT_URL, and the vault's network rules.",
+        )
 
 
-def _trouble_of_answer(error: HttpResponseError) -> str:
+def _trouble_of_answer(error: HttpResponseError) -> tuple[SecretTrouble, str]:
     inner = error.error.innererror if error.error is not None else None
     code = inner.get("code") if isinstance(inner, dict) else None
     if code == "SecretDisabled" or "disabled secret" in (error.message or ""):
-        return "is disabled. Enable it, or store a new version."
+        return "unusable", "is disabled. Enable it, or store a new version."
     if code == "ForbiddenByFirewall":
-        return "cannot be read: the vault's firewall refuses the app. Allow the app's network."
+        return (
+            "firewall",
+            "cannot be read: the vault's firewall refuses the app. Allow the app's network.",
+        )
     if error.status_code in (401, 403):
         return (
+            "refused",
             f"cannot be read: the vault refuses the app's own identity ({error.status_code}). "
-            f"Grant it the role {_ROLE} on the vault."
+            f"Grant it the role {_ROLE} on the vault.",
         )
-    return f"cannot be read: the vault answers with HTTP {error.status_code}. Try again later."
+    return (
+        "unreachable",
+        f"cannot be read: the vault answers with HTTP {error.status_code}. Try again later.",
+    )
 
 
 def secret_store(
-    settings: Settings, credential: "AsyncTokenCredential", **client_options: Any
+    settings: Settings,
+    credential: "AsyncTokenCredential",
+    **client_options: Any,
 ) -> SecretStore:
     """The store for the vault in the settings; the credential stays the caller's to close."""
     if settings.key_vault_url is None:

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared.config import Settings
@@ -16,6 +17,10 @@ from shared.errors import ConfigurationError
 from shared.storage_clients import StorageClients
 
 if TYPE_CHECKING:
+    import ssl
+
+    from shared.connection.checks import Clients
+    from shared.connection.interface import Row
     from shared.credentials.calls import CredentialCalls
     from shared.credentials.probe import SignInProbe
     from shared.directory.sync import DirectorySync
@@ -34,15 +39,31 @@ QUIET_LOGGERS = ("azure", "httpx", "httpcore", "msal")
 """They log a line or more a request, with full URLs."""
 
 
+HASTY_SDK: dict[str, Any] = {"retry_total": 1, "connection_timeout": 3, "read_timeout": 5}
+"""For the Test connector: a second try, and no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions:
+    """How clients try, where it is not as the app usually does."""
+
+    sdk: Mapping[str, Any] = field(default_factory=dict)
+    """Of the clients of Azure's SDKs: storage, Key Vault, sign-in."""
+    graph: "RetryPolicy | None" = None
+    tls: "ssl.SSLContext | None" = None
+    """Whom to trust at the token endpoint, for a sign-in service of the sandbox."""
+
+
 class App:
     """Everything that lives as long as the process: clients, credentials, the sync."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, options: ClientOptions | None = None) -> None:
         for name in QUIET_LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.settings = settings
+        self._options = options or ClientOptions()
         self._stack = AsyncExitStack()
-        self._storage = StorageClients(settings.storage, self._own_identity, self._stack)
+        self._storage = StorageClients(settings.storage, self._own_identity, self._stack, self._options.sdk)
         self._graph: GraphClient | None = None
         self._graph_turn = asyncio.Lock()
         self._own: Any = None
@@ -95,21 +116,42 @@ class App:
         swept = {"calls": await calls.sweep(), "users": await calls.validator.ledger.sweep()}
         log.info("credentials swept", extra=swept)
 
+    def connection_clients(self) -> "Clients":
+        """What the Test connector tries."""
+        from shared.connection.checks import Clients
+
+        return Clients(
+            secrets=self._secret_store(),
+            container=self._storage.container,
+            queue=self._storage.queue,
+            table=self._storage.table,
+            credential=self._graph_credential,
+            graph=self.graph,
+            probe=self._sign_in_probe,
+            state_container=STATE_CONTAINER,
+        )
+
     async def close(self) -> None:
         await self._stack.aclose()
 
-    def _graph_client(self, policy: "RetryPolicy | None" = None) -> "GraphClient":
-        from shared.graph.client import GraphClient
+    def _graph_credential(self) -> "GraphCredential":
         from shared.identity.credentials import graph_credential
 
         if self._credential is None:
-            self._credential = graph_credential(self.settings, self._secret_store(), self._own_identity())
+            self._credential = graph_credential(
+                self.settings, self._secret_store(), self._own_identity(), **self._options.sdk
+            )
             self._stack.push_async_callback(self._credential.close)
+        return self._credential
+
+    def _graph_client(self, policy: "RetryPolicy | None" = None) -> "GraphClient":
+        from shared.graph.client import GraphClient
+
         client = GraphClient(
-            self._credential,
+            self._graph_credential(),
             self.settings.graph_origin,
             self.settings.cloud.graph_scope,
-            policy,
+            policy or self._options.graph,
         )
         self._stack.push_async_callback(client.close)
         return client
@@ -123,6 +165,7 @@ class App:
         from shared.credentials.validator import Validator
         from shared.graph.policy import RetryPolicy
         from shared.snapshots.blobs import BlobContainer
+        from shared.tables import Table
         from shared.webhooks import webhook_scheme
         from shared.webhooks.replay import TABLE as REQUESTS_TABLE
 
@@ -131,7 +174,9 @@ class App:
             raise ConfigurationError(
                 ["KEY_VAULT_URL is missing: credential validation reads its secrets from the vault."]
             )
-        users, budget, requests = map(self._storage.table, (USERS_TABLE, BUDGET_TABLE, REQUESTS_TABLE))
+        users, budget, requests = (
+            Table(self._storage.table(name)) for name in (USERS_TABLE, BUDGET_TABLE, REQUESTS_TABLE)
+        )
         audit = BlobContainer(self._storage.container(AUDIT_CONTAINER))
         self._to_make = [users, budget, requests, audit]
         graph: GraphClient | None = None
@@ -163,6 +208,7 @@ class App:
             from shared.credentials.probe import SignInProbe
 
             session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._options.tls or True),
                 # No cookie of one user's attempt may travel with the next one's.
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=True,
@@ -175,7 +221,7 @@ class App:
         if self._own is None:
             from shared.identity.own import own_credential
 
-            self._own = own_credential(self.settings)
+            self._own = own_credential(self.settings, **self._options.sdk)
             self._stack.push_async_callback(self._own.close)
         return self._own
 
@@ -183,9 +229,40 @@ class App:
         if self._secrets is None and self.settings.key_vault_url:
             from shared.identity.secrets import secret_store
 
-            self._secrets = secret_store(self.settings, self._own_identity())
+            self._secrets = secret_store(self.settings, self._own_identity(), **self._options.sdk)
             self._stack.push_async_callback(self._secrets.close)
         return self._secrets
+
+
+async def connection_rows(
+    environment: Mapping[str, str] = os.environ,
+    options: ClientOptions | None = None,
+    deadline_seconds: float | None = None,
+) -> "list[Row]":
+    """The Test connector: what works, capability by capability, also when the settings are wrong.
+
+    It has clients of its own: what was granted, stored or opened a moment ago counts, and a sync that is
+    throttled neither holds it up nor is held up by it.
+    """
+    from shared.connection.checks import all_checks, checks_without_settings
+    from shared.connection.run import DEADLINE_SECONDS, run_checks
+    from shared.graph.policy import RetryPolicy
+
+    deadline_seconds = deadline_seconds or DEADLINE_SECONDS
+    try:
+        settings = Settings.from_environment(environment)
+    except ConfigurationError as error:
+        return await run_checks(checks_without_settings(error), deadline_seconds)
+    hasty = ClientOptions(sdk=HASTY_SDK, graph=RetryPolicy(attempts=2, longest_wait=2.0))
+    app = App(settings, options or hasty)
+    try:
+        # Loads the SDK, which is no part of what is tried and of its time.
+        await app.graph()
+        return await run_checks(
+            all_checks(settings, app.connection_clients(), deadline_seconds), deadline_seconds
+        )
+    finally:
+        await app.close()
 
 
 _apps: dict[int, App] = {}

@@ -3,7 +3,7 @@
 Nothing of the SDKs is imported before the first client is made.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,9 @@ from shared.config import StorageSettings
 from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from azure.data.tables.aio import TableClient
     from azure.storage.blob.aio import ContainerClient
     from azure.storage.queue.aio import QueueClient
-
-    from shared.tables import Table
 
 STORAGE_OPTIONS: dict[str, Any] = {
     "retry_total": 3,
@@ -38,12 +37,23 @@ CALLER_WAITS_OPTIONS: dict[str, Any] = {
 
 
 class StorageClients:
-    """Makes clients, which `stack` closes. `identity` gives the app's own identity when it is needed."""
+    """Makes clients, which `stack` closes. `identity` gives the app's own identity when it is needed.
 
-    def __init__(self, storage: StorageSettings, identity: Callable[[], Any], stack: AsyncExitStack) -> None:
+    `options` are the SDK's, over those above.
+    """
+
+    def __init__(
+        self,
+        storage: StorageSettings,
+        identity: Callable[[], Any],
+        stack: AsyncExitStack,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         self._settings = storage
         self._identity = identity
         self._stack = stack
+        self._options = STORAGE_OPTIONS | dict(options or {})
+        self._table_options = CALLER_WAITS_OPTIONS | dict(options or {})
 
     def container(self, name: str) -> "ContainerClient":
         from azure.storage.blob.aio import ContainerClient
@@ -51,42 +61,40 @@ class StorageClients:
         if self._settings.connection_string:
             with _explained_connection_string():
                 client = ContainerClient.from_connection_string(
-                    self._settings.connection_string, name, **STORAGE_OPTIONS
+                    self._settings.connection_string, name, **self._options
                 )
         else:
             client = ContainerClient(
-                self._settings.blob_uri or "", name, credential=self._identity(), **STORAGE_OPTIONS
+                self._settings.blob_uri or "", name, credential=self._identity(), **self._options
             )
         self._stack.push_async_callback(client.close)
         return client
 
-    def table(self, name: str) -> "Table":
+    def table(self, name: str) -> "TableClient":
         from azure.data.tables.aio import TableClient
-
-        from shared.tables import Table
 
         if self._settings.connection_string:
             with _explained_connection_string():
                 client = TableClient.from_connection_string(
-                    self._settings.connection_string, name, **CALLER_WAITS_OPTIONS
+                    self._settings.connection_string, name, **self._table_options
                 )
         elif self._settings.table_uri:
             client = TableClient(
-                self._settings.table_uri, name, credential=self._identity(), **CALLER_WAITS_OPTIONS
+                self._settings.table_uri, name, credential=self._identity(), **self._table_options
             )
         else:
             raise ConfigurationError(
                 ["DIRECTORY_STORAGE__tableServiceUri is missing: credential validation needs tables."]
             )
         self._stack.push_async_callback(client.close)
-        return Table(client)
+        return client
 
     def queue(self, name: str) -> "QueueClient":
         from azure.storage.queue import BinaryBase64DecodePolicy, BinaryBase64EncodePolicy
         from azure.storage.queue.aio import QueueClient
 
         options: dict[str, Any] = {
-            **STORAGE_OPTIONS,
+            **self._options,
             # As the Functions host reads and writes messages.
             "message_encode_policy": BinaryBase64EncodePolicy(),
             "message_decode_policy": BinaryBase64DecodePolicy(),

@@ -77,10 +77,22 @@ FUNCTIONS: dict[str, list[dict[str, Any]]] = {
             "useMonitor": True,
         }
     ],
+    "connection_test": [
+        {
+            "direction": "IN",
+            "type": "httpTrigger",
+            "name": "req",
+            "methods": ["GET"],
+            "authLevel": "FUNCTION",
+            "route": "connection",
+        },
+        {"direction": "OUT", "type": "http", "name": "$return"},
+    ],
 }
 
 OWN_MODULES = {
     "functions",
+    "functions.connection",
     "functions.credentials",
     "functions.directory_sync",
     "functions.problems",

@@ -52,6 +52,20 @@ class SyncStatus(msgspec.Struct):
     published: PublishedRun | None
 
 
+class Capability(msgspec.Struct):
+    """A row of `GET /api/connection`."""
+
+    capability: str
+    status: str
+    detail: str
+    permission: str | None = None
+    fix: str | None = None
+
+
+class Connection(msgspec.Struct):
+    capabilities: list[Capability]
+
+
 class AppApi:
     """Calls the app under the local host; an async context manager."""
 
@@ -67,6 +81,10 @@ class AppApi:
     async def status(self) -> SyncStatus:
         answer = await self._answer("GET", "/api/directory/status")
         return msgspec.json.decode(answer.content, type=SyncStatus)
+
+    async def connection(self) -> list[Capability]:
+        answer = await self._answer("GET", "/api/connection")
+        return msgspec.json.decode(answer.content, type=Connection).capabilities
 
     async def validate(self, body: str, headers: dict[str, str]) -> bytes:
         """`POST /api/credentials/validate`, with the headers that sign the body."""

@@ -12,6 +12,7 @@ from rich.console import Console
 from sandbox.demo.app_api import AppApi, CurrentRun, SyncStatus
 from sandbox.demo.changes import changes_between
 from sandbox.demo.changes_summary import show_changes, show_costs, show_events
+from sandbox.demo.connection import show_connection
 from sandbox.demo.coverage import User, count_coverage
 from sandbox.demo.example import example_user
 from sandbox.demo.paths import shown
@@ -69,6 +70,7 @@ async def demonstrate(
         show_changes(console, second, changes_between(first, second))
         show_costs(console, first, first_measured, second, measured)
         await show_validation(console, sandbox, second)
+        await show_connection(console, sandbox)
     show_files(console, second, shown(second.directory))
 
 

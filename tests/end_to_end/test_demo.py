@@ -84,6 +84,26 @@ def test_demo_shows_leaked_credentials(tmp_path: Path) -> None:
     assert not any(name in log for _, name, _ in found)
 
 
+def test_demo_shows_the_test_connector(tmp_path: Path) -> None:
+    """All is well; then one permission is gone, and just its row says so; then it is back."""
+    _, output, _ = run("demo", f"--users={USERS}", f"--directory={tmp_path}")
+
+    told = output[output.index("Test connector") : output.index("Files  of container")]
+    count = re.search(r"^Test connector  (\d+) capabilities", told)
+    assert count
+    number = int(count[1])
+    whole, taken, given = re.split(r"^AuditLog.*$", told, flags=re.M)
+    assert len(re.findall(r"^  \S+ +ok( +\S.*)?$", whole, re.M)) == number
+    assert "missing" not in whole
+    assert re.findall(r"^  (\S+) +missing-permission  AuditLog\.Read\.All$", taken, re.M) == [
+        "registration-report"
+    ]
+    assert "fix: infra/grant-permissions.sh" in taken
+    assert f"AuditLog.Read.All is taken away  {number - 1} of {number} are ok" in told
+    assert f"AuditLog.Read.All is given back  {number} of {number} are ok" in told
+    assert given.strip() == ""
+
+
 def test_demo_shows_what_changed(tmp_path: Path) -> None:
     """A second run, as the manifest and its changes tell it."""
     code, output, errors = run("demo", f"--users={USERS}", "--seed=2", f"--directory={tmp_path}")

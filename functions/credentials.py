@@ -7,6 +7,7 @@ from functools import wraps
 import azure.functions as func
 
 from functions.problems import problem
+from shared import events
 from shared.composition import app
 from shared.errors import (
     CallAltered,
@@ -37,7 +38,7 @@ def _explained(
             log.warning("call rejected: %s", error)
             return problem(400, "The body is not understood", str(error), problems=error.problems)
         except CallerRefused as error:
-            log.warning("caller refused: %s", error)
+            events.CallerRefused(sentence=str(error)).emit()
             return problem(
                 401, "The caller is not known", "The call is not signed as the app expects, or not in time."
             )
@@ -49,7 +50,9 @@ def _explained(
         except TooManyCalls as error:
             return problem(429, "Too many calls at once", str(error), retry_after=10)
         except EntraConnectorError as error:
-            log.error("credentials cannot be validated: %s", error)
+            events.ValidationMisconfigured(
+                reason=error.reason, code=getattr(error, "code", None), sentence=str(error)
+            ).emit()
             return problem(
                 503,
                 "The app cannot validate credentials now",
@@ -79,9 +82,9 @@ async def credentials_validate(req: func.HttpRequest) -> func.HttpResponse:
 @credentials.function_name("credentials_sweep")
 @credentials.timer_trigger(arg_name="timer", schedule="0 40 3 * * *", run_on_startup=False, use_monitor=True)
 async def credentials_sweep(timer: func.TimerRequest) -> None:
-    """Once a night, forget calls and users that are kept no longer."""
+    """Once a night, tell which secrets end soon, and forget calls and users that are kept no longer."""
     try:
         await app().sweep_credentials()
     except EntraConnectorError as error:
-        log.error("nothing was swept: %s", error)
+        log.error("the nightly work ended early: %s", error)
         raise

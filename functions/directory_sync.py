@@ -1,17 +1,15 @@
 """Directory inventory: a timer starts or heals a run, messages work it off, two routes steer and show it."""
 
 import json
-import logging
 
 import azure.functions as func
 
 from functions.problems import answer, explained, problem
+from shared import events
 from shared.composition import app
 from shared.errors import EntraConnectorError
 
 directory_sync = func.Blueprint()  # type: ignore[no-untyped-call]
-
-log = logging.getLogger(__name__)
 
 
 @directory_sync.function_name("directory_timer")
@@ -23,7 +21,7 @@ async def directory_timer(timer: func.TimerRequest) -> None:
     try:
         await app().directory.tick()
     except EntraConnectorError as error:
-        log.error("no run was started: %s", error)
+        events.RunNotStarted(reason=error.reason, sentence=str(error)).emit()
         raise
 
 

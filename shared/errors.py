@@ -32,11 +32,18 @@ from typing import Literal
 
 
 class EntraConnectorError(Exception):
-    """The root: catching it catches all that the product raises on purpose."""
+    """The root: catching it catches all that the product raises on purpose.
+
+    `reason` is one word for it, for events and the manifest.
+    """
+
+    reason = "error"
 
 
 class ConfigurationError(EntraConnectorError):
     """Settings are missing or wrong. `problems` has one sentence a setting, all at once."""
+
+    reason = "configuration"
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("The app's settings need attention: " + " ".join(problems))
@@ -46,6 +53,8 @@ class ConfigurationError(EntraConnectorError):
 class SignInRefused(EntraConnectorError):
     """Entra did not give us a token. `code` is the AADSTS number, if it named one; `unreachable` tells that
     nobody who could have refused has answered."""
+
+    reason = "sign-in"
 
     def __init__(self, message: str, code: int | None = None, *, unreachable: bool = False) -> None:
         super().__init__(message)
@@ -58,6 +67,8 @@ SecretTrouble = Literal["missing", "unusable", "refused", "firewall", "no-identi
 
 class SecretUnavailable(EntraConnectorError):
     """Key Vault has no such secret, or is out of reach. `trouble` is one word for what the message tells."""
+
+    reason = "secret"
 
     def __init__(self, message: str, *, trouble: SecretTrouble = "unusable") -> None:
         super().__init__(message)
@@ -72,11 +83,11 @@ class SecretUnavailable(EntraConnectorError):
 class StorageUnavailable(EntraConnectorError):
     """Blob, Queue or Table storage is out of reach, or refuses us."""
 
+    reason = "storage"
+
 
 class GraphError(EntraConnectorError):
     """A request to Microsoft Graph did not succeed. `reason` is the manifest's word for it."""
-
-    reason = "error"
 
 
 class GraphRefused(GraphError):
@@ -149,9 +160,13 @@ class RunHeld(EntraConnectorError):
 class SnapshotLost(EntraConnectorError):
     """The snapshot that a run builds on was taken away or damaged. The next run begins a new history."""
 
+    reason = "snapshot-lost"
+
 
 class StateUnreadable(EntraConnectorError):
     """What a run stored of itself cannot be read. The next run begins anew."""
+
+    reason = "state-unreadable"
 
 
 class RunUnderWay(EntraConnectorError):
@@ -195,6 +210,8 @@ class CallAltered(EntraConnectorError):
 
 class ValidationAppRefused(EntraConnectorError):
     """Entra refuses the validation app itself, so no user was tried. `code` is the AADSTS number."""
+
+    reason = "validation-app"
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)

@@ -193,6 +193,15 @@ class Charged(msgspec.Struct, frozen=True):
     ticket: Ticket
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """What is spent of the tenant's budgets."""
+
+    attempts: int
+    """Of `Limits.per_day`."""
+    suspects: int
+    """Of `Limits.failing_users`."""
+
+
 class Settled(msgspec.Struct, frozen=True):
     """Both ledgers after an attempt."""
 
@@ -262,6 +271,13 @@ def charge(
     if not _is_suspect_by(tenant, ticket):
         ticket = replace(ticket, suspicion_before=tenant.suspects.get(ticket.user_id))
     return Charged(_charge_user(user, ticket), _charge_tenant(tenant, ticket), ticket)
+
+
+def spent(tenant: TenantLedger, now: float) -> Spent:
+    """What the whole tenant's budgets count at this moment."""
+    attempts = (n for hour, n in tenant.attempts_by_hour.items() if _hour_counts_until(hour) > now)
+    suspects = (one for one in tenant.suspects.values() if _suspect_until(one) > now)
+    return Spent(sum(attempts), sum(1 for _ in suspects))
 
 
 def settle(
@@ -400,7 +416,7 @@ def _tenant_denials(tenant: TenantLedger, limits: Limits, ticket: Ticket) -> lis
                 "service_throttled", tenant.throttled_until - now, "The sign-in service asked us to wait."
             )
         )
-    ends = [((hour + 1) * HOUR + DAY + SLACK_SECONDS, n) for hour, n in tenant.attempts_by_hour.items()]
+    ends = [(_hour_counts_until(hour), n) for hour, n in tenant.attempts_by_hour.items()]
     if (wait := _wait_until_below(ends, limits.per_day, now)) is not None:
         denials.append(
             _denied(
@@ -409,7 +425,7 @@ def _tenant_denials(tenant: TenantLedger, limits: Limits, ticket: Ticket) -> lis
         )
     # A user who is suspect already adds nothing.
     others = [
-        (suspicion.at + SUSPECT_SECONDS + SLACK_SECONDS, 1)
+        (_suspect_until(suspicion), 1)
         for user_id, suspicion in tenant.suspects.items()
         if user_id != ticket.user_id
     ]
@@ -430,7 +446,7 @@ def _charge_tenant(tenant: TenantLedger, ticket: Ticket) -> TenantLedger:
     suspects = {
         user_id: suspicion
         for user_id, suspicion in tenant.suspects.items()
-        if suspicion.at + SUSPECT_SECONDS + SLACK_SECONDS > ticket.at
+        if _suspect_until(suspicion) > ticket.at
     }
     # By a clock that is behind, an earlier time than the one known would let others in too soon.
     before = suspects.get(ticket.user_id)
@@ -438,7 +454,7 @@ def _charge_tenant(tenant: TenantLedger, ticket: Ticket) -> TenantLedger:
     hours = {
         hour: attempts
         for hour, attempts in tenant.attempts_by_hour.items()
-        if (hour + 1) * HOUR + DAY + SLACK_SECONDS > ticket.at
+        if _hour_counts_until(hour) > ticket.at
     }
     hour = int(ticket.at // HOUR)
     hours[hour] = hours.get(hour, 0) + 1
@@ -475,6 +491,14 @@ def _count_lockout(tenant: TenantLedger, limits: Limits, ticket: Ticket, now: fl
         return replace(tenant, locked_in_a_row=row)
     stopped_until = max(tenant.stopped_until, now + limits.lockout_pause)
     return replace(tenant, locked_in_a_row=(), stopped_until=stopped_until)
+
+
+def _hour_counts_until(hour: int) -> float:
+    return (hour + 1) * HOUR + DAY + SLACK_SECONDS
+
+
+def _suspect_until(suspicion: Suspicion) -> float:
+    return suspicion.at + SUSPECT_SECONDS + SLACK_SECONDS
 
 
 def _is_suspect_by(tenant: TenantLedger, ticket: Ticket) -> bool:

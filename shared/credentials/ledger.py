@@ -32,6 +32,7 @@ from shared.credentials.budgets import (
     Limits,
     Outcome,
     Settled,
+    Spent,
     TenantLedger,
     Ticket,
     UserLedger,
@@ -136,6 +137,11 @@ class Ledger:
             )
         return settled.stopped
 
+    def spent(self) -> Spent | None:
+        """What is spent of the whole tenant's budgets, as it was last seen here; None if it was not."""
+        seen = self._tenant.seen(TENANT_ROW)
+        return None if seen is None else budgets.spent(seen.ledger, self._clock())
+
     async def sweep(self) -> int:
         """Remove users that were not touched for 90 days. Returns how many went."""
         moment = datetime.fromtimestamp(self._clock() - FORGET_AFTER_SECONDS, UTC)
@@ -225,6 +231,9 @@ class _Side[L: UserLedger | TenantLedger]:
 
     def has_seen(self, row: str) -> bool:
         return row in self._seen
+
+    def seen(self, row: str) -> _Seen[L] | None:
+        return self._seen.get(row)
 
     def forget(self, row: str) -> None:
         self._seen.pop(row, None)

@@ -7,7 +7,6 @@ https://learn.microsoft.com/entra/identity-platform/v2-oauth-ropc
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from shared import events
 from shared.config import Settings
 from shared.credentials.budgets import Outcome
 from shared.credentials.candidates import Password
@@ -29,7 +29,6 @@ from shared.identity.secrets import SecretStore
 if TYPE_CHECKING:
     import aiohttp
 
-log = logging.getLogger(__name__)
 
 VALIDATION_SECRET = "validation-client-secret"  # noqa: S105 - a name, not a secret
 TIMEOUT_SECONDS = 10.0
@@ -115,7 +114,7 @@ class SignInProbe:
         except ValidationAppRefused as refused:
             if refused.code not in (WRONG_SECRET, EXPIRED_SECRET):
                 raise
-            log.info("validation app's secret is read again", extra={"aadsts": refused.code})
+            events.SecretReread(used_for="validation", code=refused.code).emit()
         return await self._attempt(principal_name, password, await self.secret(fresh=True), synchronized)
 
     async def _attempt(
@@ -175,7 +174,7 @@ class SignInProbe:
             )
         if code is None:
             if refusal.error_codes:
-                log.warning("unknown AADSTS code", extra={"aadsts": refusal.error_codes, "status": status})
+                events.UnknownCode(codes=refusal.error_codes, status=status).emit()
             return _no_verdict(
                 f"HTTP {status}",
                 "The sign-in service gave an answer that says nothing about the password.",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from shared import events
 from shared.config import Settings
 from shared.credentials import prechecks
 from shared.credentials.audit import AuditEntry, AuditLog
@@ -86,6 +87,8 @@ class Validator:
                         self._decide(case, _directory_away(error))
             for case in _in_turns(case for case in cases if case.result is None):
                 await self._try(case, key, begun)
+            if any(case.result is not None and case.result.verdict.attempt_made for case in cases):
+                self._tell_budgets()
         finally:
             await self._record(cases, caller, key)
         return [case.result for case in cases if case.result is not None]
@@ -153,11 +156,11 @@ class Validator:
                 retry_after_seconds=sign_in.retry_after,
             )
             if stopped:
-                log.error(
-                    "validation stopped: several users in a row were reported as locked. The app's address "
-                    "may be blocked for malicious activity: look at the sign-in logs.",
-                    extra={"seconds": self.ledger.limits.lockout_pause},
-                )
+                events.ValidationStopped(
+                    seconds=round(self.ledger.limits.lockout_pause),
+                    sentence="Several users in a row were reported as locked. The app's address may be "
+                    "blocked for malicious activity: look at the sign-in logs.",
+                ).emit()
 
     async def _sign_in(
         self, probe: "SignInProbe", case: _Case, user: DirectoryUser, ticket: Ticket
@@ -172,6 +175,17 @@ class Validator:
             # Entra looked at the app and not at the user, so nothing was spent.
             await self.ledger.settle(ticket, "refunded")
             raise
+
+    def _tell_budgets(self) -> None:
+        spent = self.ledger.spent()
+        if spent is None:
+            return  # another call has just stored something, and tells
+        events.BudgetsSpent(
+            attempts=spent.attempts,
+            attempts_limit=self.ledger.limits.per_day,
+            suspects=spent.suspects,
+            suspects_limit=self.ledger.limits.failing_users,
+        ).emit()
 
     def _decide(
         self,
@@ -195,16 +209,13 @@ class Validator:
         if not results:
             return
         for result in results:
-            log.info(
-                "credential validated",
-                extra={
-                    "status": result.verdict.status,
-                    "account_state": result.verdict.account_state,
-                    "attempt_made": result.verdict.attempt_made,
-                    "evidence": list(result.verdict.evidence),
-                    "user_id": result.user.id if result.user else None,
-                },
-            )
+            events.CredentialValidated(
+                status=result.verdict.status,
+                account_state=result.verdict.account_state,
+                attempt_made=result.verdict.attempt_made,
+                evidence=list(result.verdict.evidence),
+                user_id=result.user.id if result.user else None,
+            ).emit()
         call = None if caller.call_id is None else hmac.digest(key, caller.call_id.encode(), "sha256").hex()
         await self.audit.append([_entry(result, caller, call) for result in results])
 

@@ -158,14 +158,7 @@ def _restarted(collector: Collector, checkpoint: Checkpoint, error: GraphError) 
 
 def _end_badly(collector: Collector, checkpoint: Checkpoint, error: EntraConnectorError) -> None:
     checkpoint.status = "failed" if collector.required else "unavailable"
-    reason = getattr(error, "reason", "rejected")
-    checkpoint.reason = reason if reason in REASONS else "rejected"
+    checkpoint.reason = error.reason if error.reason in REASONS else "rejected"
     checkpoint.error = str(error)
     checkpoint.cursor = checkpoint.delta_link = None
     checkpoint.files = []
-    log.log(
-        logging.ERROR if collector.required else logging.WARNING,
-        "dataset %s",
-        checkpoint.status,
-        extra={"dataset": checkpoint.dataset, "reason": checkpoint.reason, "error": checkpoint.error},
-    )

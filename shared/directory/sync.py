@@ -21,6 +21,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
+from shared import events
 from shared.config import Settings
 from shared.directory.building import Builder
 from shared.directory.building.builder import label_groups, read_labels
@@ -116,11 +119,11 @@ class DirectorySync:
                 try:
                     await self._enqueue_pending(run)
                 except StateUnreadable as lost:
-                    if not await self._fail(run.run_id, str(lost)):
+                    if not await self._fail(run.run_id, lost.reason, str(lost)):
                         return run.run_id  # it has just ended
                     stored = await self.state.run()
                 else:
-                    log.info("run healed", extra={"run_id": run.run_id, "status": run.status})
+                    events.RunHealed(run_id=run.run_id, status=run.status).emit()
                     return run.run_id
         held = stored[0] if stored is not None and stored[0].status == "held" else None
         if stored is not None and held is not None and held.run_id == self.settings.accept_shrink:
@@ -134,7 +137,7 @@ class DirectorySync:
         """Go on with a held run that was accepted."""
         run.status, run.error, run.ended_at = "building", None, None
         if await self.state.save_run(run, etag) is not None:
-            log.info("held run accepted", extra={"run_id": run.run_id})
+            events.RunAccepted(run_id=run.run_id).emit()
             await self._enqueue_pending(run)
         return run.run_id
 
@@ -199,10 +202,9 @@ class DirectorySync:
         if await self.state.save_run(run, stored[1] if stored else None) is None:
             again = await self.state.run()
             raise RunUnderWay(again[0].run_id if again else "unknown")
-        log.info(
-            "run started",
-            extra={"run_id": run.run_id, "kind": run.kind, "buckets": run.cut.buckets},
-        )
+        events.RunStarted(
+            run_id=run.run_id, kind=run.kind, sequence=run.sequence, buckets=run.cut.buckets
+        ).emit()
         # What an earlier run left behind is no longer of use to anybody.
         await self.state.sweep(keep_run=run.run_id, keep_published=run.follows)
         await self._enqueue_pending(run)
@@ -267,23 +269,24 @@ class DirectorySync:
         except StaleMessage as stale:
             log.info("stale message", extra={"run_id": run.run_id, "action": step.action, "why": str(stale)})
         except RunHeld as held:
-            log.error("run held: %s", held, extra={"run_id": run.run_id})
-            await self._end(run.run_id, "held", str(held), held.would_remove)
+            if await self._end(run.run_id, "held", str(held), held.would_remove):
+                events.RunHeld(run_id=run.run_id, would_remove=held.would_remove, sentence=str(held)).emit()
         except SnapshotLost as lost:
             if run.previous_run_id:
                 await self.state.forget(run.previous_run_id)
-            await self._fail(run.run_id, str(lost))
+            await self._fail(run.run_id, lost.reason, str(lost))
         except StorageUnavailable:
             # Without storage there is nowhere to say so; the message stays, or the next tick brings it back.
             raise
         except EntraConnectorError as error:
-            await self._fail(run.run_id, str(error))
+            await self._fail(run.run_id, error.reason, str(error))
         except Exception as error:
             if delivery < LAST_ATTEMPT:
                 raise
             log.exception("step failed for good", extra={"run_id": run.run_id, "action": step.action})
             await self._fail(
                 run.run_id,
+                "fault",
                 f"The step `{_describe(step)}` failed {delivery} times ({type(error).__name__}). "
                 "The log has the details; the next run begins anew.",
             )
@@ -347,6 +350,13 @@ class DirectorySync:
                 "status": checkpoint.status,
             },
         )
+        if checkpoint.status == "unavailable":
+            events.DatasetUnavailable(
+                run_id=run.run_id,
+                dataset=dataset,
+                reason=checkpoint.reason or "rejected",
+                sentence=checkpoint.error or "",
+            ).emit()
         if outcome.delay is None:
             await self._advance(run)
         else:
@@ -395,7 +405,7 @@ class DirectorySync:
                 return
             if failed:
                 errors = dict.fromkeys(one.error for one in failed if one.error)
-                await self._fail(run.run_id, " ".join(errors))
+                await self._fail(run.run_id, failed[0].reason or "error", " ".join(errors))
                 return
             waiting = [one for one in checkpoints.values() if not one.ended]
             if waiting:
@@ -450,9 +460,10 @@ class DirectorySync:
 
     async def _begin_anew(self, run: Run) -> None:
         """Graph no longer knows where we were: end this run and start a full one at once."""
-        error = "Graph has forgotten the delta link, so a full run follows."
-        log.warning(error, extra={"run_id": run.run_id})
-        await self._end(run.run_id, "failed", error)
+        if await self._end(
+            run.run_id, "failed", "Graph has forgotten the delta link, so a full run follows."
+        ):
+            events.DeltaLost(run_id=run.run_id).emit()
         stored = await self.state.run()
         if stored is not None and stored[0].run_id == run.run_id:
             try:
@@ -479,21 +490,9 @@ class DirectorySync:
         self._hold_if_it_shrinks(run, manifest, previous)
         manifest = await publish(manifest, published, self.state, self.output, follows=run.follows)
         await self._retain()
-        await self._end(run.run_id, "published", None)
+        if await self._end(run.run_id, "published", None):
+            _published(manifest, built=len(members) + len(groups)).emit()
         self._builder = None
-        log.info(
-            "run published",
-            extra={
-                "run_id": run.run_id,
-                "kind": run.kind,
-                "sequence": run.sequence,
-                "requests": manifest.graph.requests,
-                "resource_units": manifest.graph.resource_units,
-                "throttled": manifest.graph.throttled,
-                "drift": manifest.drift,
-                **{name.replace("-", "_"): entry.rows for name, entry in manifest.datasets.items()},
-            },
-        )
         await self.state.sweep(keep_run=None, keep_published=run.run_id)
 
     def _hold_if_it_shrinks(self, run: Run, manifest: Manifest, previous: Published | None) -> None:
@@ -514,7 +513,7 @@ class DirectorySync:
         """Sweep what no kept run needs, while this run is still under way and no other one builds."""
         removed = await sweep_published(self.output, self.settings.keep_runs, self.now())
         if removed:
-            log.info("old runs swept", extra={"blobs": removed})
+            events.RunsSwept(blobs=removed).emit()
 
     async def _built(self, run: Run, stage: Stage, bucket: int) -> Built:
         built = await self.state.built(run.run_id, stage, bucket)
@@ -560,11 +559,11 @@ class DirectorySync:
 
     # --- ending ---------------------------------------------------------------------------------------
 
-    async def _fail(self, run_id: str, error: str) -> bool:
-        """End the run as failed. False if it has ended already."""
+    async def _fail(self, run_id: str, reason: str, error: str) -> bool:
+        """End the run as failed; `reason` is one word, `error` a sentence. False if it has ended already."""
         ended = await self._end(run_id, "failed", error)
         if ended:
-            log.error("run failed: %s", error, extra={"run_id": run_id})
+            events.RunFailed(run_id=run_id, reason=reason, sentence=error).emit()
         return ended
 
     async def _end(
@@ -584,6 +583,25 @@ class DirectorySync:
             if await self.state.save_run(run, etag) is not None:
                 return True
         return False
+
+
+def _published(manifest: Manifest, built: int) -> events.RunPublished:
+    took = datetime.fromisoformat(manifest.published_at) - datetime.fromisoformat(manifest.started_at)
+    changes = None
+    if manifest.changes is not None:
+        changes = {name: msgspec.structs.asdict(one) for name, one in manifest.changes.datasets.items()}
+    return events.RunPublished(
+        run_id=manifest.run_id,
+        kind=manifest.kind,
+        sequence=manifest.sequence,
+        seconds=round(took.total_seconds()),
+        rows={name: entry.rows for name, entry in manifest.datasets.items()},
+        changes=changes,
+        **msgspec.structs.asdict(manifest.graph),
+        drift=manifest.drift,
+        buckets=manifest.buckets,
+        built=built,
+    )
 
 
 def _collect_step(run: Run, checkpoint: Checkpoint) -> Step:

@@ -4,12 +4,12 @@ The SDK builds, signs and sends; its typed models are never loaded. They read 10
 one core and drop what they do not know; the same adapter with bytes and msgspec reads about 50,000.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from shared import events
 from shared.errors import GraphError, GraphThrottled, GraphUnreachable, InvalidPage
 from shared.graph.policy import RETRIED_STATUSES, Pacer, RetryPolicy, Usage, retry_after_seconds
 from shared.graph.refusals import refusal
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from kiota_abstractions.request_information import RequestInformation
 
-log = logging.getLogger(__name__)
 
 READ_TIMEOUT_SECONDS = 60.0
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -170,10 +169,9 @@ class GraphClient:
         asked = retry_after_seconds(headers.get("Retry-After"), self.policy.now())
         if status == 429:
             usage.throttled += 1
-            log.info(
-                "graph throttled",
-                extra={"dataset": subject, "retry_after": asked, "scope": headers.get("x-ms-throttle-scope")},
-            )
+            events.GraphThrottled(
+                subject=subject, retry_after_seconds=asked, scope=headers.get("x-ms-throttle-scope")
+            ).emit()
         wait = self.policy.backoff(attempt) if asked is None else asked
         if wait > self.policy.longest_wait or attempt >= attempts:
             if status == 429 or asked is not None:

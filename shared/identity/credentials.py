@@ -1,7 +1,6 @@
 """How the app signs in to Microsoft Graph: one wrapper over the four kinds that `ENTRA_CREDENTIAL` names."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, cast
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
 from azure.core.exceptions import AzureError
 
+from shared import events
 from shared.config import Settings
 from shared.errors import ConfigurationError, SignInRefused
 from shared.identity.azure_options import CLIENT_OPTIONS, DEADLINE_SECONDS
@@ -40,8 +40,6 @@ _EXCHANGE_AUDIENCES = {
 
 # A token this close to its end is not handed out again: a request with it may arrive too late.
 _LEAST_SECONDS_LEFT = 300
-
-_log = logging.getLogger(__name__)
 
 
 class TokenSource(Protocol):
@@ -154,7 +152,7 @@ class GraphCredential:
                 self._source = await self._sign_in.open(fresh=False)
             outcome = await self._ask(self._source, wanted)
             if isinstance(outcome, SignInRefused) and outcome.code in self._sign_in.rotation_codes:
-                _log.info("sign_in.secret_reread", extra={"aadsts": outcome.code})
+                events.SecretReread(used_for="graph", code=outcome.code).emit()
                 refused, self._source = self._source, None
                 await refused.close()
                 self._source = await self._sign_in.open(fresh=True)

@@ -1,10 +1,10 @@
 """The secrets that callers sign with: every version of the Key Vault secret that is in force."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from shared import events
 from shared.errors import SecretUnavailable
 
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 SECRET = "webhook-secret"  # noqa: S105 - its name, not its value
 LEAST_SECONDS_BETWEEN_READS = 30.0
 """A flood of wrong signatures must not become a flood on Key Vault."""
-
-_log = logging.getLogger(__name__)
 
 
 class SigningSecrets:
@@ -57,7 +55,7 @@ class SigningSecrets:
             if self._clock() < self._not_before:
                 return await self._store.versions(SECRET)
             self._not_before = self._clock() + LEAST_SECONDS_BETWEEN_READS
-            _log.info("webhook.secret_reread")
+            events.SecretReread(used_for="webhook").emit()
             return await self._store.refresh_versions(SECRET)
 
     def _keys(self, versions: Iterable[str]) -> tuple[list[bytes], str | None]:

@@ -529,3 +529,17 @@ def test_fingerprint_is_of_this_key_and_in_this_form() -> None:
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="has 31 bytes: store at least 32"):
         fingerprint(KEY[:31], "t", "u", "p")
+
+
+def test_what_is_spent_is_what_still_counts() -> None:
+    hour = int(START // 3600)
+    tenant = TenantLedger(
+        attempts_by_hour={hour - 26: 7, hour - 1: 2, hour: 3},
+        suspects={
+            "over": Suspicion("t1", START - SUSPECT_SECONDS - SLACK_SECONDS),
+            "suspect": Suspicion("t2", START - SUSPECT_SECONDS),
+        },
+    )
+    assert budgets.spent(tenant, START) == budgets.Spent(attempts=5, suspects=1)
+    assert budgets.spent(tenant, START + 2 * DAY) == budgets.Spent(attempts=0, suspects=0)
+    assert budgets.spent(TenantLedger(), START) == budgets.Spent(attempts=0, suspects=0)

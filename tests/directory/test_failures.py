@@ -1,6 +1,5 @@
 """What stops a run: the last snapshot stays, one sentence says why, and the next tick begins anew."""
 
-import logging
 from typing import Any
 
 import pytest
@@ -11,12 +10,8 @@ from shared.directory.sync import LAST_ATTEMPT
 from shared.errors import RunUnderWay, SignInRefused, StorageUnavailable
 from tests.directory.expected import assert_changes_lead, assert_equals_tenant, next_run
 from tests.directory.stores import restarted
+from tests.support.events import events_in
 from tests.support.world import World, world
-
-
-def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
-
 
 FAULTS = {
     "permission": (faults.respond(403, code="Authorization_RequestDenied"), "{permission}"),
@@ -91,7 +86,10 @@ async def assert_failed(
     assert dataset in current["error"]
     assert current["error"].rstrip().endswith((".", "!"))
     assert current["datasets"][dataset]["status"] == "failed"
-    assert [text for text in errors_in(caplog) if text == f"run failed: {current['error']}"]
+    (failed,) = events_in(caplog.records, "directory.run_failed")
+    assert failed["run_id"] == run_id
+    assert failed["sentence"] == current["error"]
+    assert failed["reason"] == current["datasets"][dataset]["reason"]
     for record in caplog.records:
         assert "skiptoken" not in record.getMessage()
         assert "Bearer" not in str(record.__dict__)
@@ -163,7 +161,7 @@ async def test_bug_is_tried_again_and_fails_the_run_at_its_last_delivery(
         assert "Bug" in current["error"]
         assert "users" in current["error"]
         assert "contoso" not in current["error"]
-        assert len([text for text in errors_in(caplog) if text.startswith("run failed: ")]) == 1
+        assert len(events_in(caplog.records, "directory.run_failed")) == 1
 
         await w.drain()  # what the failed run still had in the queue
         assert (await w.status())["current"]["run_id"] == run_id

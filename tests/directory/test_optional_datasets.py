@@ -18,6 +18,7 @@ from tests.directory.expected import (
     unstamped,
 )
 from tests.directory.stores import restarted
+from tests.support.events import events_in
 from tests.support.world import Snapshot, world
 
 PASSWORD = "#microsoft.graph.passwordAuthenticationMethod"
@@ -44,7 +45,9 @@ async def test_authentication_without_permission(
     assert_unavailable(snapshot, "authentication", "permission", "authentication")
     assert_equals_tenant(snapshot, tenant.directory, authentication=False)
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    said = str(record.__dict__["error"])
+    (event,) = events_in([record], "directory.dataset_unavailable")
+    assert (event["dataset"], event["reason"]) == ("authentication", "permission")
+    said = event["sentence"]
     assert "AuditLog.Read.All" in said
     assert "UserAuthenticationMethod.Read.All" in said
 

@@ -32,6 +32,7 @@ from sandbox.tenant.messages import Call, JsonObject, Reply
 from tests.end_to_end.command import WARNINGS
 from tests.end_to_end.conftest import Deployment, deployed, lines
 from tests.end_to_end.gate import Gate
+from tests.support.events import parse
 from tests.validation import validate_line, validate_manifest, validate_pointer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -132,21 +133,22 @@ class Log:
         self._host = host
         self._begin = len(host.log.read_text())
 
-    async def error(self, begin: str) -> str:
-        """The sentence behind these words, up to the fields of its line; logged as an error, and once."""
+    async def sentence(self, event: str) -> str:
+        """The sentence of the event; logged as an error, and once."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                if found := self._errors(begin):
-                    (sentence,) = found
-                    return sentence.partition("  ")[0]
+                if found := self._errors(event):
+                    (fields,) = found
+                    return str(fields["sentence"])
                 await asyncio.sleep(0.02)
 
-    def _errors(self, begin: str) -> list[str]:
+    def _errors(self, event: str) -> list[JsonObject]:
         text = self._host.log.read_text()
         assert CLIENT_SECRET not in text
         assert IDENTITY_HEADER not in text
         complete = [line for line in text[self._begin :].splitlines(keepends=True) if line.endswith("\n")]
-        return [line.partition(begin)[2].strip() for line in complete if " ERROR " in line and begin in line]
+        messages = [line.partition(": ")[2].strip() for line in complete if " ERROR " in line]
+        return [fields for name, fields in map(parse, messages) if name == event]
 
 
 def assert_sentence(text: str, *words: str) -> None:
@@ -270,7 +272,7 @@ async def test_run_that_fails_says_why(company: Company, broken: Broken, wrong: 
         await deployment.fire_timer()
         failed = await deployment.until("current", status="failed")
         assert_sentence(failed["error"], wrong, remedy)
-        assert await log.error("run failed: ") == failed["error"]
+        assert await log.sentence("directory.run_failed") == failed["error"]
         status = await deployment.status()
         assert (status["published"], status["held"]) == (before["published"], None)
         assert CLIENT_SECRET not in json.dumps(status)
@@ -287,7 +289,7 @@ async def test_app_without_any_permission_is_told_which_it_needs(company: Compan
         log = Log(deployment.host)
         await deployment.fire_timer()
         failed = await deployment.until("current", status="failed")
-        assert await log.error("run failed: ") == failed["error"]
+        assert await log.sentence("directory.run_failed") == failed["error"]
         users, groups = (
             f"Graph refused {dataset} (403 Authorization_RequestDenied): {permission} is not granted to the "
             "app. Grant this application permission and give admin consent."
@@ -332,7 +334,7 @@ async def test_missing_settings_are_named_all_at_once(company: Company) -> None:
         assert {one.partition(" is missing: expected ")[0] for one in problem["problems"]} == set(missing)
         assert_sentence(problem["detail"], "The app's settings need attention: ", *problem["problems"])
         await deployment.fire_timer()
-        assert await log.error("no run was started: ") == problem["detail"]
+        assert await log.sentence("directory.run_not_started") == problem["detail"]
     await published(deployment)
 
 
@@ -363,7 +365,7 @@ async def test_storage_that_is_cut_off_is_told_in_bounded_time(company: Company,
             released.set()
             await deployment.fire_timer()
             problem = await refused(deployment, "Storage is not available")
-            for sentence in (problem["detail"], await log.error("no run was started: ")):
+            for sentence in (problem["detail"], await log.sentence("directory.run_not_started")):
                 assert_sentence(
                     sentence, "Storage is unreachable", "Check DIRECTORY_STORAGE and the network."
                 )
@@ -379,7 +381,7 @@ async def test_queue_that_is_cut_off_leaves_a_run_that_the_next_tick_heals(compa
             log = Log(deployment.host)
             await deployment.fire_timer()
             assert_sentence(
-                await log.error("no run was started: "),
+                await log.sentence("directory.run_not_started"),
                 "Queue `directory-sync` does not take messages",
                 "Check DIRECTORY_STORAGE, and grant the app's identity Storage Queue Data Contributor.",
             )
@@ -407,7 +409,7 @@ async def test_app_that_may_only_read_storage_is_told_the_role(company: Company)
         before, log = await deployment.status(), Log(deployment.host)
         await deployment.fire_timer()
         assert_sentence(
-            await log.error("no run was started: "),
+            await log.sentence("directory.run_not_started"),
             "Storage answered 403 AuthorizationPermissionMismatch when the app tried to write ",
             "Grant the app's identity Storage Blob Data Contributor on it.",
         )
@@ -427,7 +429,7 @@ async def test_app_without_an_identity_is_told_so_by_its_status(company: Company
         log = Log(deployment.host)
         await deployment.fire_timer()
         problem = await refused(deployment, "Storage is not available")
-        for sentence in (problem["detail"], await log.error("no run was started: ")):
+        for sentence in (problem["detail"], await log.sentence("directory.run_not_started")):
             assert_sentence(
                 sentence,
                 "Storage refused the app's identity",

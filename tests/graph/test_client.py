@@ -27,6 +27,7 @@ from shared.graph.client import GraphClient
 from shared.graph.policy import RetryPolicy, Usage
 from shared.graph.queries import follow
 from tests.graph.conftest import ALICE_NAME, SCOPE, USERS, KeptToken, Line, told
+from tests.support.events import events_in
 from tests.support.world import Clock
 
 THREE_SECONDS_LATER = format_datetime(Clock.moment + timedelta(seconds=3), usegmt=True)
@@ -468,16 +469,15 @@ async def test_no_error_and_no_log_tells_a_query_a_token_or_a_name(
 
 
 async def test_throttling_is_logged_with_its_dataset(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="shared.graph")
+    caplog.set_level(logging.INFO, logger="shared.events")
     line.tenant.faults.add(
         faults.respond(429, headers={"Retry-After": "2", "x-ms-throttle-scope": "Tenant_App"})
     )
 
     await line.get()
 
-    (record,) = [record for record in caplog.records if record.message == "graph throttled"]
-    logged = vars(record)
-    assert (logged["dataset"], logged["retry_after"], logged["scope"]) == ("users", 2.0, "Tenant_App")
+    (event,) = events_in(caplog.records, "graph.throttled")
+    assert event == {"subject": "users", "retry_after_seconds": 2.0, "scope": "Tenant_App"}
 
 
 async def test_a_lost_delta_link_is_its_own_error(line: Line) -> None:

@@ -85,7 +85,7 @@ async def test_a_rotated_secret_is_read_again_once(
     assert len({token.token for token in tokens} - {before.token}) == 1
     assert len(tenant.requests_to(VAULT)) == 1
     assert [record.status for record in tenant.requests_to(TOKEN_ENDPOINT)] == [401, 200]
-    assert "sign_in.secret_reread" in logged()
+    assert 'event secret.reread {"used_for":"graph","code":7000215}' in logged()
     assert NEW_SECRET not in logged()
 
 

@@ -10,6 +10,7 @@ from sandbox.tenant import Tenant, churn, faults, generate
 from sandbox.tenant.faults import Action
 from sandbox.tenant.messages import Call, JsonObject
 from tests.incremental.support import assert_changes_lead, assert_holds, follow, quick_world, run
+from tests.support.events import events_in
 from tests.support.world import Snapshot, World
 
 NONE = {"users": 0, "groups": 0, "memberships": 0}
@@ -95,8 +96,8 @@ async def test_user_that_changed_behind_the_log(w: World, caplog: pytest.LogCapt
     with caplog.at_level(logging.INFO):
         now = await full(w, missed)
     assert now.manifest["drift"] == NONE | {"users": 1}
-    (record,) = [record for record in caplog.records if record.getMessage() == "run published"]
-    assert vars(record)["drift"] == NONE | {"users": 1}
+    (event,) = events_in(caplog.records, "directory.run_published")
+    assert event["drift"] == NONE | {"users": 1}
     assert now.by_id("users")[changed]["city"] == "Elsewhere"
     assert before.pointer != now.pointer
     assert (await full(w, now)).manifest["drift"] == NONE

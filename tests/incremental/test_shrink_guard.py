@@ -18,6 +18,7 @@ from tests.incremental.support import (
     quick_world,
     run,
 )
+from tests.support.events import events_in
 from tests.support.world import Snapshot, World
 
 
@@ -120,8 +121,10 @@ async def test_held_run_changes_nothing_that_is_seen(
     assert f"SYNC_ACCEPT_SHRINK={held}" in status["held"]["reason"]
     assert "60 of 200 users" in status["held"]["reason"]
     assert status["published"]["run_id"] == before.pointer["run_id"]
-    (record,) = [record for record in caplog.records if record.getMessage().startswith("run held")]
-    assert "60 of 200 users" in record.getMessage()
+    (event,) = events_in(caplog.records, "directory.run_held")
+    assert event["run_id"] == held
+    assert event["would_remove"]["users"] == 60
+    assert event["sentence"] == status["held"]["reason"]
     assert await w.snapshot() == before
     assert await published(w) == kept
     new = {name async for name in w.sync.output.names("")} - seen

@@ -64,8 +64,12 @@ def test_sdks_do_not_log_a_line_a_request(host: dict[str, Any]) -> None:
         assert levels[logger] in ("Warning", "Error")
     for category in ("default", "Function", "Host.Results"):
         assert levels[category] == "Information"
+
+
+def test_sampling_drops_no_event(host: dict[str, Any]) -> None:
+    """Events are traces; alerts rest on exceptions and requests as well."""
     sampling = host["logging"]["applicationInsights"]["samplingSettings"]
-    assert {"Exception", "Request"} <= set(sampling["excludedTypes"].split(";"))
+    assert {"Exception", "Request", "Trace"} <= set(sampling["excludedTypes"].split(";"))
 
 
 @pytest.mark.parametrize("name", [".funcignore", ".gitignore"])

@@ -84,6 +84,7 @@ async def credentials_validate(req: func.HttpRequest) -> func.HttpResponse:
 async def credentials_sweep(timer: func.TimerRequest) -> None:
     """Once a night, tell which secrets end soon, and forget calls and users that are kept no longer."""
     try:
+        await app().tell_expiring_secrets()
         await app().sweep_credentials()
     except EntraConnectorError as error:
         log.error("the nightly work ended early: %s", error)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.config import Settings
@@ -109,6 +110,15 @@ class App:
                 await self._to_make[-1].ensure()
                 self._to_make.pop()
         return self._calls
+
+    async def tell_expiring_secrets(self) -> None:
+        """An event for each secret that ends soon."""
+        from shared.identity.expiry import ending_soon
+
+        secrets = self._secret_store()
+        if secrets is not None:
+            for event in ending_soon(await secrets.expiries(), datetime.now(UTC)):
+                event.emit()
 
     async def sweep_credentials(self) -> None:
         """Forget answered calls and untouched users whose time is over."""

@@ -1,5 +1,5 @@
-"""Key Vault's secrets: get one, get a version, list the versions; and the challenge that tells a client
-whom to ask.
+"""Key Vault's secrets: get one, get a version, list the versions or all secrets; and the challenge that tells
+a client whom to ask.
 
 `azure-keyvault-secrets` checks that the resource of the challenge is a suffix of the vault's host. Ours is
 on loopback, so a client of the sandbox passes `verify_challenge_resource=False`; it also needs https.
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from sandbox.tenant.tenant import Tenant
 
 RESOURCE = "https://vault.azure.net"
-_PATH = re.compile(r"/secrets/(?P<name>[0-9A-Za-z-]{1,127})(?:/(?P<version>[0-9a-z]*))?/?")
+_PATH = re.compile(r"/secrets(?:/(?P<name>[0-9A-Za-z-]{1,127})(?:/(?P<version>[0-9a-z]*))?)?/?")
+PAGE = 25
+"""Most entries of a list on one page."""
 
 
 class KeyVault:
@@ -54,6 +56,8 @@ class KeyVault:
                 inner="ForbiddenByRbac",
             )
         name, version = match["name"], match["version"]
+        if name is None:
+            return self._list_all(call)
         versions = self._tenant.vault.secrets.get(name, [])
         if version == "versions":
             return self._list(call, name, versions)
@@ -77,24 +81,32 @@ class KeyVault:
         return json_reply({"value": found.value, **_described(call, name, found)})
 
     def _list(self, call: Call, name: str, versions: list[SecretVersion]) -> Reply:
-        size = min(int(call.query.get("maxresults", 25)), 25)
-        start = int(call.query.get("$skiptoken", 0))
         ordered = sorted(versions, key=lambda v: v.version)
-        link = None
-        if start + size < len(ordered):
-            api = quote(call.query["api-version"])
-            link = (
-                f"{call.origin}/secrets/{name}/versions?api-version={api}"
-                f"&$skiptoken={start + size}&maxresults={size}"
-            )
-        page = [_described(call, name, version) for version in ordered[start : start + size]]
-        return json_reply({"value": page, "nextLink": link})
+        return _page(call, [_described(call, name, version) for version in ordered])
+
+    def _list_all(self, call: Call) -> Reply:
+        """Each secret with the attributes of its current version, and without its version in the id."""
+        current = sorted((name, versions[-1]) for name, versions in self._tenant.vault.secrets.items())
+        described = [_described(call, name, version) for name, version in current]
+        for (name, _), one in zip(current, described, strict=True):
+            one["id"] = f"{call.origin}/secrets/{name}"
+        return _page(call, described)
 
     def _challenge(self, call: Call, code: str, message: str) -> Reply:
         reply = _refusal(401, code, message)
         authority = f"{call.origin}/{self._tenant.tenant_id}"
         reply.headers["WWW-Authenticate"] = f'Bearer authorization="{authority}", resource="{RESOURCE}"'
         return reply
+
+
+def _page(call: Call, entries: list[JsonObject]) -> Reply:
+    size = min(int(call.query.get("maxresults", PAGE)), PAGE)
+    start = int(call.query.get("$skiptoken", 0))
+    link = None
+    if start + size < len(entries):
+        api = quote(call.query["api-version"])
+        link = f"{call.origin}{call.path}?api-version={api}&$skiptoken={start + size}&maxresults={size}"
+    return json_reply({"value": entries[start : start + size], "nextLink": link})
 
 
 def _described(call: Call, name: str, version: SecretVersion) -> JsonObject:

@@ -257,7 +257,7 @@ class Tenant:
             return await self._graph.answer(inner)
         if path == ManagedIdentity.PATH:
             return await self._identity.answer(call)
-        if path.startswith(KeyVault.PREFIX + "/"):
+        if path == KeyVault.PREFIX or path.startswith(KeyVault.PREFIX + "/"):
             return await self._vault.answer(call)
         if self._entra.answers(path):
             return await self._entra.answer(call)

@@ -101,6 +101,23 @@ class SecretStore:
             for secret in await self._fetch(_Wanted(name, all_versions))
         ]
 
+    async def expiries(self) -> dict[str, datetime]:
+        """When the latest version of each secret ends, by name. What never ends, or is disabled, is left out.
+
+        One request for the whole vault, and no value is read.
+        """
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                return {
+                    secret.name: secret.expires_on
+                    async for secret in self._client.list_properties_of_secrets()
+                    if secret.name and secret.enabled and secret.expires_on is not None
+                }
+        except (AzureError, TimeoutError, ValueError) as error:
+            trouble, words = self._trouble(error)
+        # Raised here, not above: the SDK's error holds the request with its token.
+        raise SecretUnavailable(f"The list of Key Vault secrets at {self._host} {words}", trouble=trouble)
+
     async def close(self) -> None:
         """Forget all secrets, and close the client that was given."""
         await self._reads.close()
@@ -160,7 +177,7 @@ class SecretStore:
 
     def _is_answer_of_vault(self, error: HttpResponseError) -> bool:
         request = getattr(error.response, "request", None)
-        return request is not None and request.url.startswith(f"{self._client.vault_url}/secrets/")
+        return request is not None and request.url.startswith(f"{self._client.vault_url}/secrets")
 
     def _trouble(self, error: Exception) -> tuple[SecretTrouble, str]:
         """A word for it, and the rest of the sentence that begins with the secret and its vault."""

@@ -181,8 +181,12 @@ async def test_settings_that_are_missing(app: App) -> None:
 
 
 async def test_the_nightly_sweep(app: App, account: StorageAccount) -> None:
+    app.tenant.vault.put("webhook-secret", app.tenant.vault.secrets["webhook-secret"][-1].value, expires=2e9)
+    app.tenant.vault.put("entra-client-secret", "old", expires=time.time() + 86_400 * 3)
     report = await app.run(app.call(), after({"function": "credentials_sweep"}))
     assert "failed" not in report.outcomes[1], report.outcomes[1]
     async with TableServiceClient.from_connection_string(account.connection_string) as tables:
         kept = [one async for one in tables.get_table_client("webhookrequests").list_entities()]
     assert len(kept) == 1
+    assert report.log.count("event secret.expires ") == 1
+    assert '"secret":"entra-client-secret"' in report.log

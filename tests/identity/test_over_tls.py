@@ -5,6 +5,7 @@ import base64
 import time
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import jwt
 import pytest
@@ -361,6 +362,32 @@ async def test_all_versions_in_force(identity_of: MakeIdentity, tenant: Tenant) 
     tenant.vault.put("webhook-secret", "newest")
     assert await identity.secrets.versions("webhook-secret") == ("new", "old")
     assert await identity.secrets.refresh_versions("webhook-secret") == ("newest", "new", "old")
+
+
+async def test_when_secrets_end(identity_of: MakeIdentity, tenant: Tenant) -> None:
+    """The latest version tells, in one request however many secrets there are; no value is read."""
+    soon, later = int(time.time()) + 86_400, int(time.time()) + 864_000
+    tenant.vault.secrets.clear()
+    tenant.vault.put("entra-client-secret", "old", expires=soon)
+    tenant.vault.put("entra-client-secret", "new", expires=later)
+    tenant.vault.put("webhook-secret", "kept", expires=soon)
+    tenant.vault.put("credential-memory-key", "for ever")
+    tenant.vault.put("validation-client-secret", "withdrawn", expires=soon, enabled=False)
+    identity = identity_of()
+    tenant.requests.clear()
+
+    assert await identity.secrets.expiries() == {
+        "entra-client-secret": datetime.fromtimestamp(later, UTC),
+        "webhook-secret": datetime.fromtimestamp(soon, UTC),
+    }
+    reads = [one for one in tenant.requests_to("/secrets") if one.status == 200]
+    assert len(reads) == 1
+
+
+async def test_when_secrets_end_without_the_role(identity_of: MakeIdentity, tenant: Tenant) -> None:
+    tenant.vault.forbidden = True
+    with pytest.raises(SecretUnavailable, match="Key Vault Secrets User"):
+        await identity_of().secrets.expiries()
 
 
 async def test_a_secret_without_any_version_in_force(identity_of: MakeIdentity, tenant: Tenant) -> None:

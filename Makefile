@@ -14,10 +14,10 @@ demo: setup  ## pull a simulated tenant through the real SDKs into a real Azurit
 sandbox: setup  ## keep the simulated tenant, Azurite and the app running
 	@$(BIN)/python -m sandbox run --users $(USERS) --seed $(SEED)
 
-test: setup  ## the suite, under ten minutes on two cores
+test: setup tests/operate/kusto/node_modules/.installed  ## the suite, under ten minutes on two cores
 	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
 
-test-all: setup  ## also what takes longer
+test-all: setup tests/operate/kusto/node_modules/.installed  ## also what takes longer
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 lint: setup  ## ruff and mypy strict
@@ -55,5 +55,10 @@ sandbox/azurite/node_modules/.installed: sandbox/azurite/package-lock.json
 	@cd sandbox/azurite && npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
+tests/operate/kusto/node_modules/.installed: tests/operate/kusto/package-lock.json
+	@echo "Installing Microsoft's parser of Kusto queries (some seconds, once) ..."
+	@cd tests/operate/kusto && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
 clean:
-	rm -rf $(VENV) sandbox/azurite/node_modules .pytest_cache .mypy_cache .ruff_cache .sandbox .package .coverage
+	rm -rf $(VENV) sandbox/azurite/node_modules tests/operate/kusto/node_modules .pytest_cache .mypy_cache .ruff_cache .sandbox .package .coverage

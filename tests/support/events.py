@@ -5,6 +5,16 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from shared import events
+from shared.events import Event
+
+KINDS: list[type[Event]] = [
+    kind
+    for kind in vars(events).values()
+    if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
+]
+"""The whole vocabulary."""
+
 
 def events_in(records: Iterable[logging.LogRecord], name: str) -> list[dict[str, Any]]:
     """The fields of every event of this name, in order."""

@@ -102,8 +102,13 @@ param logRetentionDays int = 90
 @maxValue(100)
 param logDailyCapGb int = 1
 
-@description('Alerts are sent to this e-mail address; blank for none.')
+@description('Alerts are sent to this e-mail address, or to several with commas between them; blank for none.')
 param alertEmail string = ''
+
+@description('Hours without a published directory after which an alert is raised.')
+@minValue(1)
+@maxValue(47)
+param publishWithinHours int = 6
 
 @description('Who is told as soon as a run is published: nobody, a queue beside the directory, or a webhook.')
 @allowed(['none', 'queue', 'webhook'])
@@ -237,7 +242,28 @@ module monitoring 'modules/monitoring.bicep' = {
     appPrincipalId: identity.properties.principalId
     retentionDays: logRetentionDays
     dailyCapGb: logDailyCapGb
-    alertEmail: alertEmail
+  }
+}
+
+module alerts 'modules/alerts.bicep' = {
+  name: 'alerts-${take(unique, 6)}'
+  params: {
+    token: token
+    location: location
+    tags: allTags
+    workspaceId: monitoring.outputs.workspaceId
+    alertEmails: empty(alertEmail) ? [] : map(split(alertEmail, ','), address => trim(address))
+    publishWithinHours: publishWithinHours
+  }
+}
+
+module workbook 'modules/workbook.bicep' = {
+  name: 'workbook-${take(unique, 6)}'
+  params: {
+    token: token
+    location: location
+    tags: allTags
+    workspaceId: monitoring.outputs.workspaceId
   }
 }
 
@@ -422,4 +448,4 @@ output DIRECTORY_CONTAINER_URL string = dataStorage.outputs.directoryContainerUr
 output EGRESS_ADDRESS string = fixedEgressAddress ? network!.outputs.egressAddress : ''
 output LOG_WORKSPACE_ID string = monitoring.outputs.workspaceId
 output APPLICATION_INSIGHTS_ID string = monitoring.outputs.insightsId
-output ACTION_GROUP_ID string = monitoring.outputs.actionGroupId
+output ACTION_GROUP_ID string = alerts.outputs.actionGroupId

@@ -1,5 +1,5 @@
-// Where the app's logs go: a workspace, Application Insights on top of it, and whom alerts are sent to.
-// Both take data only from Entra identities.
+// Where the app's logs go: a workspace, and Application Insights on top of it. Both take data only from Entra
+// identities.
 
 @description('Names of everything here end in this.')
 param token string
@@ -16,9 +16,6 @@ param retentionDays int
 
 @description('Ingestion stops for the day at so many GB; -1 for no limit.')
 param dailyCapGb int
-
-@description('Alerts are sent there; blank for no action group.')
-param alertEmail string
 
 var roles = loadJsonContent('roles.json')
 
@@ -63,24 +60,6 @@ resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(alertEmail)) {
-  name: 'ag-${token}'
-  location: 'global'
-  tags: tags
-  properties: {
-    groupShortName: 'entra-conn'
-    enabled: true
-    emailReceivers: [
-      {
-        name: 'alerts'
-        emailAddress: alertEmail
-        useCommonAlertSchema: true
-      }
-    ]
-  }
-}
-
 output workspaceId string = workspace.id
 output insightsId string = insights.id
 output connectionString string = insights.properties.ConnectionString
-output actionGroupId string = empty(alertEmail) ? '' : actionGroup.id

@@ -9,6 +9,7 @@ from tests.infra.bicep import template
 from tests.operate.logs import query_names
 from tests.operate.rules import ALERTS, DURATIONS, RULES, Rule
 
+MAIN = template("main.bicep")
 WORKBOOK = template("modules/workbook.bicep")
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()
 
@@ -104,3 +105,28 @@ def test_the_workbook_reads_the_same_workspace() -> None:
     for items in ("directoryItems", "credentialItems"):
         assert "crossComponentResources: [workspaceId]" in WORKBOOK.variables[items]
         assert r"query: '${events}\n${panel.query}'" in WORKBOOK.variables[items]
+
+
+@pytest.mark.parametrize("module", ["alerts", "workbook"])
+def test_every_deployment_has_both_over_the_workspace_of_the_app(module: str) -> None:
+    made = MAIN.modules[module]
+    assert made.condition is None
+    assert made.path == (ALERTS if module == "alerts" else WORKBOOK).path
+    assert made.parameters["workspaceId"] == "monitoring.outputs.workspaceId"
+
+
+def test_whom_a_deployment_calls_and_when() -> None:
+    given = MAIN.modules["alerts"].parameters
+    assert given["alertEmails"] == (
+        "empty(alertEmail) ? [] : map(split(alertEmail, ','), address => trim(address))"
+    )
+    assert given["publishWithinHours"] == "publishWithinHours"
+    ours, theirs = MAIN.parameters["publishWithinHours"], ALERTS.parameters["publishWithinHours"]
+    assert (ours.default, ours.decorators["maxValue"]) == (theirs.default, theirs.decorators["maxValue"])
+
+
+def test_the_storage_account_logs_what_goes_into_its_queues() -> None:
+    """What the alert on the poison queue reads."""
+    logs = template("modules/data-storage.bicep").resources["queueLogs"].properties
+    assert {"category": "StorageWrite", "enabled": True} in logs["logs"]
+    assert logs["workspaceId"] == "workspaceId"

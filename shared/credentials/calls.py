@@ -1,7 +1,6 @@
 """One call of the webhook, from its bytes to its answer: who calls, was it answered before, what is asked."""
 
 import base64
-import binascii
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -77,7 +76,7 @@ def memory_key(text: str) -> bytes:
     """The key of passwords' fingerprints, from the secret's text. Raises `SecretUnavailable`."""
     try:
         key = base64.b64decode(text.strip(), validate=True)
-    except binascii.Error:
+    except ValueError:  # the error of base64 among them; what is no ASCII has another, that quotes it
         key = b""
     if len(key) < LEAST_KEY_BYTES:
         raise SecretUnavailable(

@@ -70,16 +70,24 @@ _QUOTED = re.compile(r"(unknown field|Invalid enum value) `[^`]*`")
 
 def decode_candidates(body: bytes) -> list[Candidate]:
     """The credentials of a request. Raises `InvalidRequest`."""
-    try:
-        decoded = _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest([f"The body does not fit the schema: {_unquoted(error)}."]) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise InvalidRequest(["The body is not JSON in UTF-8."]) from None
+    decoded = _decoded(body)
+    if isinstance(decoded, str):
+        # Raised here, where no error of the decoder is chained to it: those quote the body.
+        raise InvalidRequest([decoded])
     ids = [credential.id for credential in decoded.credentials]
     if len(set(ids)) < len(ids):
         raise InvalidRequest(["Two credentials have the same `id`: each needs one of its own."])
     return [_candidate(credential) for credential in decoded.credentials]
+
+
+def _decoded(body: bytes) -> _Body | str:
+    """What was sent, or a sentence that says why it is not understood."""
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        return f"The body does not fit the schema: {_unquoted(error)}."
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return "The body is not JSON in UTF-8."
 
 
 def _candidate(credential: _Credential) -> Candidate:

@@ -1,7 +1,6 @@
 """A certificate with its private key, as Key Vault hands it out: PEM, or base64 of PKCS#12."""
 
 import base64
-import binascii
 
 from shared.errors import SecretUnavailable
 
@@ -16,7 +15,7 @@ def certificate_bytes(name: str, text: str) -> bytes:
         return text.strip().encode()
     try:
         return base64.b64decode("".join(text.split()), validate=True)
-    except binascii.Error:
+    except ValueError:  # the error of base64 among them; what is no ASCII has another, that quotes it
         pass
     raise unusable_certificate(name)
 

@@ -401,8 +401,9 @@ async def test_without_its_secrets_it_is_closed(world: ValidationWorld, name: st
     assert world.attempts == 0
 
 
-async def test_a_weak_memory_key_is_refused(world: ValidationWorld) -> None:
-    world.tenant.vault.put("credential-memory-key", "c2hvcnQ=")
+@pytest.mark.parametrize("text", ["c2hvcnQ=", "no base64", "schl\u00fcssel"])
+async def test_a_memory_key_that_is_none_is_refused(world: ValidationWorld, text: str) -> None:
+    world.tenant.vault.put("credential-memory-key", text)
     with pytest.raises(SecretUnavailable, match="32 or more random bytes"):
         await world.said(world.staff(), "x")
 

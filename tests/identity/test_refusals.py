@@ -124,8 +124,9 @@ def test_certificates_in_their_two_forms() -> None:
     assert certificate_bytes("c", base64.encodebytes(b"pkcs12" * 30).decode()) == b"pkcs12" * 30
 
 
-def test_something_else_is_no_certificate() -> None:
+@pytest.mark.parametrize("text", ["my certificate!", "mein schl\u00fcssel"])
+def test_something_else_is_no_certificate(text: str) -> None:
     with pytest.raises(SecretUnavailable, match="c holds no usable certificate") as raised:
-        certificate_bytes("c", "my certificate!")
+        certificate_bytes("c", text)
 
     assert raised.value.__context__ is None

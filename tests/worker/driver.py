@@ -10,6 +10,7 @@ those before it.
 import asyncio
 import json
 import logging
+import os
 import sys
 import time
 from typing import Any
@@ -94,8 +95,26 @@ class _WithFields(logging.Formatter):
         return f"{super().format(record)} {record.__dict__.get('why', '')}"
 
 
+class _WithAllFields(logging.Formatter):
+    """What a record says, and all that it holds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{super().format(record)} {record.__dict__!r}"
+
+
+class _Loud(logging.Logger):
+    """Logs everything, whatever level it is set to."""
+
+    def setLevel(self, level: int | str) -> None:
+        """Nothing: the root's level counts."""
+
+
 if __name__ == "__main__":
+    logs_all = "DRIVER_LOGS_ALL" in os.environ
+    if logs_all:
+        logging.setLoggerClass(_Loud)
     handler = logging.StreamHandler()
-    handler.setFormatter(_WithFields("%(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    formatter = _WithAllFields if logs_all else _WithFields
+    handler.setFormatter(formatter("%(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if logs_all else logging.INFO, handlers=[handler])
     print(json.dumps(asyncio.run(_main(sys.argv[1], json.load(sys.stdin)))))  # noqa: T201

@@ -121,7 +121,9 @@ class App:
                 event.emit()
 
     async def sweep_credentials(self) -> None:
-        """Forget answered calls and untouched users whose time is over."""
+        """Forget answered calls and untouched users whose time is over; nothing where nobody validates."""
+        if self._secret_store() is None or not self._storage.has_tables:
+            return
         calls = await self.credential_calls()
         swept = {"calls": await calls.sweep(), "users": await calls.validator.ledger.sweep()}
         log.info("credentials swept", extra=swept)

@@ -55,6 +55,11 @@ class StorageClients:
         self._options = STORAGE_OPTIONS | dict(options or {})
         self._table_options = CALLER_WAITS_OPTIONS | dict(options or {})
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether the settings say where tables are: a directory sync alone needs none."""
+        return bool(self._settings.connection_string or self._settings.table_uri)
+
     def container(self, name: str) -> "ContainerClient":
         from azure.storage.blob.aio import ContainerClient
 

@@ -180,6 +180,15 @@ async def test_settings_that_are_missing(app: App) -> None:
     assert "KEY_VAULT_URL is missing" in report.log
 
 
+async def test_the_nightly_work_needs_no_validation(app: App) -> None:
+    """An app that only reads the directory: no vault, or a vault without the secrets of validation."""
+    without = await app.run({"function": "credentials_sweep"}, KEY_VAULT_URL="")
+    for name in ("webhook-secret", "credential-memory-key", "validation-client-secret"):
+        app.tenant.vault.remove(name)
+    bare = await app.run({"function": "credentials_sweep"})
+    assert [report.outcomes[0].get("failed") for report in (without, bare)] == [None, None]
+
+
 async def test_the_nightly_sweep(app: App, account: StorageAccount) -> None:
     app.tenant.vault.put("webhook-secret", app.tenant.vault.secrets["webhook-secret"][-1].value, expires=2e9)
     app.tenant.vault.put("entra-client-secret", "old", expires=time.time() + 86_400 * 3)

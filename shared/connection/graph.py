@@ -167,9 +167,7 @@ class MethodsCheck(GraphCheck):
     async def run(self, earlier: Mapping[str, Row]) -> Finding:
         needed = earlier[REPORT].status in ("missing-permission", "missing-licence")
         if self.is_granted is False:
-            if needed:
-                return self.missing()
-            return ok(f"Not granted, and not needed while `{REPORT}` works. To have it: {self._grant}")
+            return self.missing() if needed else self._not_needed()
         if self.users.first_id is None:
             said = "the token has the permission" if self.is_granted else "the token does not say"
             return ok(f"There is no user to ask about; {said}.")
@@ -179,8 +177,14 @@ class MethodsCheck(GraphCheck):
             if error.status != 404:  # the user was deleted meanwhile
                 return self.refused(error)
         except GraphError as error:
-            return self.refused(error)
+            finding = self.refused(error)
+            if finding.status == "missing-permission" and not self.is_granted and not needed:
+                return self._not_needed()
+            return finding
         return ok("Graph lets the app read a user's methods.")
+
+    def _not_needed(self) -> Finding:
+        return ok(f"Not granted, and not needed while `{REPORT}` works. To have it: {self._grant}")
 
 
 @dataclass(kw_only=True)

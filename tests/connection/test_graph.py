@@ -1,9 +1,20 @@
 """Graph: every permission taken away, licences, and everything that is neither."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 
 from sandbox.tenant import faults, generate
+from shared.config import Settings
+from shared.connection.commands import Commands
+from shared.connection.graph import REPORT, CollectionCheck, MethodsCheck, OptionalCheck, TokenOnlyCheck
+from shared.connection.interface import Row
+from shared.connection.sign_in import Granted
+from shared.graph.client import GraphClient
+from shared.graph.policy import RetryPolicy
 from tests.connection.conftest import Connection, troubles
+from tests.support.world import TenantCredential
 
 EVERYTHING = {"DIRECTORY_DATASETS": "users,groups,memberships,authentication,sign-in"}
 
@@ -170,3 +181,56 @@ async def test_user_that_is_deleted_meanwhile(connection: Connection) -> None:
         faults.respond(404, code="Request_ResourceNotFound"), "/authentication/methods", times=None
     )
     assert troubles(await connection.test()) == {}
+
+
+# --- a token that does not tell what is granted -----------------------------------------------------------
+
+
+@pytest.fixture
+async def unread(connection: Connection) -> AsyncIterator[dict[str, Any]]:
+    """What checks have in common, with a token that nobody could read."""
+    credential: Any = TenantCredential(connection.tenant)
+    origin = connection.environment["GRAPH_ENDPOINT"]
+    policy = RetryPolicy(attempts=1)
+    async with GraphClient(credential, origin, "https://graph.microsoft.com/.default", policy) as client:
+
+        async def graph() -> GraphClient:
+            return client
+
+        settings = Settings.from_environment(connection.environment)
+        yield {"graph": graph, "granted": Granted(), "commands": Commands(settings)}
+
+
+async def test_hidden_members_cannot_be_told(unread: dict[str, Any]) -> None:
+    check = TokenOnlyCheck(capability="hidden-members", permission="Member.Read.Hidden", **unread)
+    finding = await check.run({})
+    assert (finding.status, "cannot be told" in finding.detail) == ("ok", True)
+
+
+async def test_optional_permission_is_asked_for(connection: Connection, unread: dict[str, Any]) -> None:
+    check = OptionalCheck(
+        capability="leave-date",
+        permission="User-LifeCycleInfo.Read.All",
+        path="/users?$select=id,employeeLeaveDateTime&$top=1",
+        instead="it is absent.",
+        **unread,
+    )
+    assert "Optional" not in (await check.run({})).detail
+    connection.app.permissions.discard("User-LifeCycleInfo.Read.All")
+    assert "Optional, and not granted: it is absent." in (await check.run({})).detail
+    connection.tenant.faults.add(faults.html(403), "/v1.0/users", times=None)
+    assert (await check.run({})).status == "unreachable"
+
+
+async def test_methods_are_asked_for(connection: Connection, unread: dict[str, Any]) -> None:
+    connection.tenant.directory = generate(users=3, seed=5)
+    users = CollectionCheck(capability="users", permission="User.Read.All", path="/users?$top=1", **unread)
+    assert (await users.run({})).status == "ok"
+    permission = "UserAuthenticationMethod.Read.All"
+    check = MethodsCheck(capability="methods", permission=permission, users=users, **unread)
+    works = {REPORT: Row(REPORT, None, "ok", "", None)}
+    refused = {REPORT: Row(REPORT, None, "missing-licence", "", None)}
+    assert (await check.run(refused)).status == "ok"
+    connection.app.permissions.discard(permission)
+    assert (await check.run(refused)).status == "missing-permission"
+    assert "not needed" in (await check.run(works)).detail

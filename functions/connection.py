@@ -18,6 +18,6 @@ log = logging.getLogger(__name__)
 async def connection_test(req: func.HttpRequest) -> func.HttpResponse:
     """One row a capability. 200 whatever they say: a test that ran is a success."""
     rows = await connection_rows()
-    troubles = {row.capability: row.status for row in rows if row.status != "ok"}
-    log.info("connection tested", extra={"troubles": troubles})
+    troubles = [f"{row.capability} is {row.status}" for row in rows if row.status != "ok"]
+    log.info("connection tested: %s", ", ".join(troubles) or "all is ok")
     return answer({"capabilities": [asdict(row) for row in rows]})

@@ -46,7 +46,7 @@ async def _row(check: Check, named: Mapping[str, asyncio.Task[Row]], ends_at: fl
         return check.row(finding_of(error))
     except Exception as error:
         # The other rows are worth having. The error's own text may hold anything, so only its kind is told.
-        log.error("connection check failed", extra={"capability": check.capability, "error": _kind(error)})
+        log.error("connection check failed: %s, %s", check.capability, _kind(error))
         return check.row(
             Finding(
                 "misconfigured",

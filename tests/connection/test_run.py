@@ -65,7 +65,7 @@ async def test_one_that_breaks_or_hangs_hides_no_other(caplog: pytest.LogCapture
     assert rows[1].detail == "No answer for hangs in time. Without it nothing."
     assert "KeyError in test_run.py, line " in rows[2].detail
     assert "secret" not in str(rows) + caplog.text
-    assert "connection check failed" in caplog.text
+    assert "connection check failed: breaks, KeyError in test_run.py" in caplog.text
     assert all(row.fix for row in rows[1:])
 
 

@@ -70,7 +70,7 @@ async def test_all_is_well(served: tuple[Tenant, dict[str, str]], account: Stora
         assert {name: row for name, row in rows.items() if row["status"] != "ok"} == {}
         assert {"settings", "key-vault", "users", "memberships", "validation-app"} <= rows.keys()
         assert all(row["fix"] is None for row in rows.values())
-    assert "connection tested" in report.log
+    assert "connection tested: all is ok" in report.log
     for secret in (CLIENT_SECRET, account.key):
         assert secret not in report.log + json.dumps(report.outcomes)
 

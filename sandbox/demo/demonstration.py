@@ -69,9 +69,9 @@ async def demonstrate(
         second = await asyncio.to_thread(download_snapshot, sandbox.account, sandbox.certificates, copy)
         show_changes(console, second, changes_between(first, second))
         show_costs(console, first, first_measured, second, measured)
-        await show_validation(console, sandbox, second)
+        show_files(console, second, shown(second.directory))
         await show_connection(console, sandbox)
-    show_files(console, second, shown(second.directory))
+        await show_validation(console, sandbox, second)
 
 
 def show_services(console: Console, sandbox: Sandbox) -> None:

@@ -88,7 +88,7 @@ def test_demo_shows_the_test_connector(tmp_path: Path) -> None:
     """All is well; then one permission is gone, and just its row says so; then it is back."""
     _, output, _ = run("demo", f"--users={USERS}", f"--directory={tmp_path}")
 
-    told = output[output.index("Test connector") : output.index("Files  of container")]
+    told = output[output.index("Test connector") : output.index("Leaked credentials")]
     count = re.search(r"^Test connector  (\d+) capabilities", told)
     assert count
     number = int(count[1])

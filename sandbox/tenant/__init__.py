@@ -30,6 +30,7 @@ set before it starts. Credentials need `authority=server.url` and `disable_insta
   oldest first; `vault.remove(name)`; `vault.forbidden = True` answers 403, and `vault.forbidden_names` are
   refused one by one. From the start there are `entra-client-secret`, `validation-client-secret`,
   `webhook-secret` and `credential-memory-key`.
+- `directory_roles[user_id or group_id]` are the ids of the directory roles that it holds.
 - `premium` (the licence for reports and sign-ins), `token_lifetime` (seconds), `graph_resource` (the
   cloud).
 - `throttle`, `report_throttle`, `sign_in_throttle`: a `RateLimit(units, seconds)` or None.

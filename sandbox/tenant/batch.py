@@ -5,6 +5,7 @@ import base64
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from multidict import CIMultiDict
@@ -93,7 +94,7 @@ def _inner_call(call: Call, item: Mapping[str, Any]) -> Call:
     headers.update(item.get("headers", {}))
     return Call(
         method=item["method"].upper(),
-        path=url.split("?")[0],
+        path=unquote(url.split("?")[0]),
         query=query_of(url),
         headers=headers,
         body=msgspec.json.encode(item["body"]) if "body" in item else b"",

@@ -104,6 +104,18 @@ class Graph:
                 1,
             ),
             (
+                rf"/reports/authenticationMethods/userRegistrationDetails/(?P<id>{name})",
+                self._registration,
+                None,
+                1,
+            ),
+            (
+                rf"/users/(?P<id>{name})/transitiveMemberOf",
+                group_membership.transitive_member_of,
+                READ_USERS,
+                2,
+            ),
+            (
                 r"/directory/deletedItems/(?:microsoft\.)?graph\.(?P<cast>user|group)",
                 self._deleted_items,
                 None,
@@ -516,6 +528,17 @@ class Graph:
             "reports/authenticationMethods/userRegistrationDetails",
             None,
         )
+
+    def _registration(self, call: Call, caller: Caller, match: re.Match[str]) -> Reply:
+        """One row of the report, which does not cover disabled users."""
+        caller.require_audit_log()
+        directory, user_id = self._tenant.directory, match["id"]
+        row = directory.registrations.get(user_id)
+        if row is None or not directory.users.get(user_id, {}).get("accountEnabled"):
+            raise not_found(user_id)
+        path = "reports/authenticationMethods/userRegistrationDetails/$entity"
+        context = f"{call.origin}/v1.0/$metadata#{path}"
+        return json_reply({"@odata.context": context, **row}, content_type=GRAPH_JSON)
 
     # --- deleted items ---------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""`checkMemberGroups`: of which of these groups a user is a member, directly or through other groups."""
+"""What a user is a member of, directly or through groups: `checkMemberGroups` and `transitiveMemberOf`."""
 
 import re
 from typing import Any
@@ -9,6 +9,7 @@ from sandbox.tenant.access import READ_GROUPS, READ_USERS, Caller, bad_request, 
 from sandbox.tenant.delta import is_hidden
 from sandbox.tenant.directory import Directory
 from sandbox.tenant.messages import GRAPH_JSON, Call, Reply, json_reply
+from sandbox.tenant.queries import refuse_unknown
 
 MAX_GROUPS = 20
 
@@ -34,6 +35,29 @@ def check_member_groups(call: Call, caller: Caller, match: re.Match[str]) -> Rep
         if group_id in memberships and (sees_hidden or not is_hidden(directory, group_id))
     ]
     context = f"{call.origin}/v1.0/$metadata#Collection(Edm.String)"
+    return json_reply({"@odata.context": context, "value": value}, content_type=GRAPH_JSON)
+
+
+def transitive_member_of(call: Call, caller: Caller, match: re.Match[str]) -> Reply:
+    """All groups and directory roles of a user, by type and id alone, on one page.
+
+    Groups with hidden members are told to a caller who may see them.
+    """
+    refuse_unknown(call, frozenset({"$select", "$top"}))
+    directory = caller.tenant.directory
+    user = directory.find_user(match["id"])
+    if user is None:
+        raise not_found(match["id"])
+    groups = transitive_groups(directory, user["id"])
+    sees_hidden = "Member.Read.Hidden" in caller.roles
+    roles = caller.tenant.directory_roles
+    found = [
+        ("directoryRole", role)
+        for role in sorted({role for holder in (user["id"], *groups) for role in roles.get(holder, ())})
+    ]
+    found += [("group", each) for each in sorted(groups) if sees_hidden or not is_hidden(directory, each)]
+    value = [{"@odata.type": f"#microsoft.graph.{kind}", "id": object_id} for kind, object_id in found]
+    context = f"{call.origin}/v1.0/$metadata#directoryObjects"
     return json_reply({"@odata.context": context, "value": value}, content_type=GRAPH_JSON)
 
 

@@ -117,6 +117,9 @@ class Tenant:
         self.cloud_password_validation = False
         """Whether a policy lets federated users sign in with a password that was synchronised."""
 
+        self.directory_roles: dict[str, set[str]] = {}
+        """Ids of directory roles, by the id of the user or group that holds them."""
+
         self.graph_resource = "https://graph.microsoft.com"
         """The audience that Graph accepts: another cloud's origin for a tenant of that cloud."""
         self.premium = True

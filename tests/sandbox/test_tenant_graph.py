@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -306,6 +307,13 @@ async def test_a_batch_answers_each_item_in_any_order(client: Client) -> None:
     (record,) = client.tenant.requests
     assert record.resource_units == 20
     assert len(record.items) == 20
+
+
+async def test_names_in_a_batch_may_be_encoded(client: Client) -> None:
+    user = next(iter(client.tenant.directory.users.values()))
+    url = f"/users/{quote(user['userPrincipalName'], safe='')}?$select=id"
+    answer = await client.graph("/$batch", method="POST", json=batch_of(url))
+    assert answer.json["responses"][0]["body"]["id"] == user["id"]
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,41 @@ async def test_membership_needs_both_permissions(client: Client) -> None:
     assert (await client.graph(f"/users/{user}/checkMemberGroups")).status == 405
 
 
+async def test_roles_and_groups_of_a_user(client: Client) -> None:
+    directory, user_id = client.tenant.directory, "11111111-2222-3333-4444-555555555555"
+    for name in ("inner", "outer", "other"):
+        directory.add_group({"id": name})
+    directory.add_member("inner", user_id)
+    directory.add_member("outer", "inner", "group")
+    path = f"/users/{user_id}/transitiveMemberOf"
+    answer = await client.graph(f"{path}?$select=id&$top=999")
+    assert [each["id"] for each in answer.json["value"]] == ["inner", "outer"]
+    client.tenant.directory_roles = {"outer": {"reader"}, "other": {"admin"}}
+    assert (await client.graph(path)).json["value"] == [
+        {"@odata.type": "#microsoft.graph.directoryRole", "id": "reader"},
+        {"@odata.type": "#microsoft.graph.group", "id": "inner"},
+        {"@odata.type": "#microsoft.graph.group", "id": "outer"},
+    ]
+    directory.update_group("inner", {"visibility": "HiddenMembership"})
+    assert [each["id"] for each in (await client.graph(path)).json["value"]] == ["reader", "outer"]
+    assert (await client.graph("/users/nobody/transitiveMemberOf")).status == 404
+    client.with_permissions("GroupMember.Read.All")
+    assert (await client.graph(path)).status == 403
+
+
+async def test_one_row_of_the_registration_report(client: Client) -> None:
+    directory = client.tenant.directory
+    user_id = next(user["id"] for user in directory.users.values() if user["accountEnabled"])
+    path = f"/reports/authenticationMethods/userRegistrationDetails/{user_id}"
+    assert (await client.graph(path)).status == 403
+    client.with_permissions("AuditLog.Read.All")
+    assert (await client.graph(path)).json.items() >= directory.registrations[user_id].items()
+    directory.update_user(user_id, {"accountEnabled": False})
+    assert (await client.graph(path)).status == 404
+    client.tenant.premium = False
+    assert (await client.graph(path)).code == "Authentication_RequestFromNonPremiumTenantOrB2CTenant"
+
+
 # --- the tenant ----------------------------------------------------------------------------------------
 
 

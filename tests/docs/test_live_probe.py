@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from docs.live_probe import MOST_REQUESTS, main
+from docs.live_probe import Connection, main
+from docs.probe.requests import MOST_REQUESTS
 from sandbox.certificates import make_server_certificates
 from sandbox.services.child import inherited_environment
 from sandbox.tenant import CLIENT_ID, TENANT_ID, Tenant, TenantServer, faults, generate
@@ -23,7 +24,7 @@ from sandbox.tenant.directory import Directory
 from shared.errors import SignInRefused
 from shared.graph.client import GraphClient
 from shared.graph.policy import RetryPolicy
-from tests.support.world import Clock, TenantCredential
+from tests.support.world import Clock, TenantCredential, settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 
@@ -46,6 +47,19 @@ SIGN_INS_999 = "signInActivity: size of a page with $top=999"
 METHODS = "authentication/methods of 3 users in $batch"
 DELETED = "deletedItems of users"
 MINTED = "groups/delta: $deltatoken=latest"
+USERS_MINTED = "users/delta: $deltatoken=latest"
+LIST_PAGE = "users with managers: size of a page with $top=999"
+MANAGERS = "users with managers: who is whose"
+DOMAINS = "domains: $select of authenticationType"
+THRESHOLD = "groupSettings: the lockout threshold"
+MEMBER = "checkMemberGroups of a user in a group"
+BY_MAIL = "users by mail"
+BY_PROXY = "users by a proxy address"
+BY_CAPITALS = "users by a proxy address in capitals"
+BY_OTHER = "users by another mail"
+DELETED_NAMES = "deleted users: the object id stands before the name"
+BY_FORMER_NAME = "deletedItems by endsWith(userPrincipalName, …)"
+DATES = "lastPasswordChangeDateTime of synchronised users"
 SURFACED = "groups/delta: $deltatoken=latest shows members that came and went"
 DELTA_UNITS = "resource units of a delta page"
 OTHER_UNITS = "resource units of other calls"
@@ -75,7 +89,10 @@ type Run = Callable[..., Awaitable[Outcome]]
 
 @pytest.fixture
 def tenant() -> Tenant:
-    return Tenant(generate(users=1500, seed=7))
+    tenant = Tenant(generate(users=1500, seed=7))
+    # Optional, so that the app registration lacks it from the start.
+    tenant.clients[CLIENT_ID].permissions.add("GroupSettings.Read.All")
+    return tenant
 
 
 @pytest.fixture
@@ -86,9 +103,9 @@ async def run(tenant: Tenant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     async with TenantServer(tenant) as server:
 
         @asynccontextmanager
-        async def connect(_tenant: str | None) -> AsyncIterator[GraphClient]:
+        async def connect(_tenant: str | None, _environment: Any) -> AsyncIterator[Connection]:
             async with GraphClient(TenantCredential(tenant), server.url, SCOPE, policy) as graph:  # type: ignore[arg-type]
-                yield graph
+                yield Connection(settings(), graph, None)
 
         async def started(*arguments: str) -> Outcome:
             file = tmp_path / "findings.json"
@@ -110,13 +127,17 @@ async def test_a_tenant_that_does_as_documented(run: Run) -> None:
     outcome = await run()
     assert outcome.code == 0
     not_tried = {check for check in outcome.findings if outcome.verdict(check) == "not tried"}
-    assert not_tried == {LEAVE_DATE, LICENCE, SURFACED}
+    assert not_tried == {LEAVE_DATE, LICENCE, SURFACED, THRESHOLD}
     assert outcome.verdicts() == {"as expected", "not tried"}
     assert outcome.seen("users/$count") == "1500"
     assert outcome.seen(USER_PAGE).startswith("200 with ")
     assert outcome.seen(REPORT_PAGE) == "999"
     assert outcome.seen(SIGN_INS_999) == "500"
     assert outcome.seen(MINTED) == "0 groups, a delta link"
+    assert outcome.seen(LIST_PAGE) == "999"
+    assert outcome.seen(MEMBER) == "a member"
+    assert outcome.seen(DELETED_NAMES) == "7 of 7"
+    assert outcome.seen(DATES) == "of 796: 0 absent, 38 before creation, 0 at creation, 758 after it"
     for finding in outcome.findings.values():
         assert finding["check"].split()[0] in outcome.out
 
@@ -138,6 +159,8 @@ async def test_without_any_permission(tenant: Tenant, run: Run) -> None:
             {REPORT_TOP: "refused", REPORT_PAGE: "refused", LICENCE: "not tried", SIGN_INS_500: "refused"},
         ),
         ("UserAuthenticationMethod.Read.All", {METHODS: "refused", OTHER_UNITS: "as expected"}),
+        ("Domain.Read.All", {DOMAINS: "refused", BY_MAIL: "as expected"}),
+        ("GroupSettings.Read.All", {THRESHOLD: "refused", DOMAINS: "as expected"}),
     ],
 )
 async def test_without_one_permission(
@@ -203,6 +226,16 @@ def twice_and_whole(page: Any, _: object) -> None:
     page["value"].append(page["value"][0])
 
 
+def without_managers(page: Any, _: object) -> None:
+    for user in page["value"]:
+        user.pop("manager", None)
+
+
+def with_plain_names(page: Any, _: object) -> None:
+    for user in page["value"]:
+        user["userPrincipalName"] = "ada@contoso.com"
+
+
 def with_a_group(page: Any, _: object) -> None:
     page["value"].append({"id": "x"})
 
@@ -215,6 +248,9 @@ def with_a_group(page: Any, _: object) -> None:
         (twice_and_bare, "groups/delta", AGAIN, "differs"),
         (twice_and_whole, "groups/delta", AGAIN, "as expected"),
         (with_a_group, "groups/delta.*latest", MINTED, "differs"),
+        (with_a_group, "users/delta.*latest", USERS_MINTED, "differs"),
+        (without_managers, r"/users\?", MANAGERS, "differs"),
+        (with_plain_names, "deletedItems", DELETED_NAMES, "differs"),
     ],
 )
 async def test_answers_of_another_form(
@@ -240,6 +276,69 @@ async def test_a_limit_that_a_batch_tells(tenant: Tenant, run: Run) -> None:
     assert outcome.seen(METHODS) == (
         f"3 x 200; x-ms-throttle-limit-percentage: 0.9, x-ms-throttle-scope: Tenant/{TENANT_ID[:8]}…"
     )
+
+
+# --- what credential validation asks ------------------------------------------------------------------
+
+
+async def test_a_threshold_of_the_tenants_own(tenant: Tenant, run: Run) -> None:
+    tenant.lockout.threshold_set = 7
+    assert (await run()).findings[THRESHOLD] == {
+        "check": THRESHOLD,
+        "expected": "a number, if it was ever changed",
+        "seen": "a threshold of 7",
+        "verdict": "as expected",
+    }
+
+
+def in_another_language(page: Any, _: object) -> None:
+    for setting in page["value"]:
+        setting["displayName"] = "Einstellungen für Kennwortregeln"
+
+
+async def test_password_rules_that_the_app_would_not_find(tenant: Tenant, run: Run) -> None:
+    tenant.lockout.threshold_set = 7
+    for batched in (False, True):
+        tenant.faults.add(faults.edit(in_another_language), "groupSettings", batched=batched, times=None)
+    outcome = await run()
+    assert outcome.verdict(THRESHOLD) == "differs"
+
+
+async def test_filters_that_graph_does_not_take(tenant: Tenant, run: Run) -> None:
+    rejected = faults.respond(400, code="Request_UnsupportedQuery")
+    tenant.faults.add(rejected, r"filter=", batched=True, times=None)
+    outcome = await run()
+    for check in (BY_MAIL, BY_PROXY, BY_CAPITALS, BY_OTHER, BY_FORMER_NAME):
+        assert outcome.verdict(check) == "refused"
+        assert outcome.seen(check) == "400 Request_UnsupportedQuery (rejected)"
+
+
+async def test_a_filter_that_finds_nobody(tenant: Tenant, run: Run) -> None:
+    nobody = faults.respond(200, body=json.dumps({"value": []}))
+    tenant.faults.add(nobody, r"filter=", batched=True, times=None)
+    outcome = await run()
+    assert outcome.seen(BY_PROXY) == outcome.seen(BY_FORMER_NAME) == "not_found"
+    assert outcome.verdict(BY_PROXY) == outcome.verdict(BY_FORMER_NAME) == "differs"
+
+
+async def test_a_check_of_members_that_does_not_see_them(tenant: Tenant, run: Run) -> None:
+    nowhere = faults.respond(200, body=json.dumps({"value": []}))
+    tenant.faults.add(nowhere, r"checkMemberGroups", batched=True, times=None)
+    assert (await run()).verdict(MEMBER) == "differs"
+
+
+async def test_synchronised_users_whose_date_does_not_move(tenant: Tenant, run: Run) -> None:
+    kinds = [None, "0001-01-01T00:00:00Z", "same"]
+    directory = tenant.directory
+    synchronised = [user for user in directory.users.values() if user.get("onPremisesSyncEnabled")]
+    for number, user in enumerate(synchronised):
+        date = kinds[number % 3]
+        moved = user["createdDateTime"] if date == "same" else date
+        directory.update_user(user["id"], {"lastPasswordChangeDateTime": moved})
+    outcome = await run()
+    assert outcome.verdict(DATES) == "differs"
+    assert " 0 before creation" in outcome.seen(DATES)
+    assert outcome.seen(DATES).endswith(" 0 after it")
 
 
 async def test_an_empty_tenant(tmp_path: Path, tenant: Tenant, run: Run) -> None:
@@ -312,11 +411,12 @@ async def test_a_file_that_is_there_is_not_overwritten(
 
 async def test_it_only_reads(tenant: Tenant, run: Run) -> None:
     await run()
-    assert len(tenant.requests) <= MOST_REQUESTS // 2
+    assert len(tenant.requests) <= MOST_REQUESTS // 2 == 30
     writing = [each.path for each in tenant.requests if each.method != "GET" and each.path != "/v1.0/$batch"]
     assert writing == []
     items = [item for each in tenant.requests for item in each.items]
-    assert [item.method for item in items] == ["GET"] * 3
+    posts = [item.path.rpartition("/")[2] for item in items if item.method != "GET"]
+    assert posts == ["checkMemberGroups"], "which reads, with its question in a body"
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -372,16 +472,18 @@ class Refusing:
 
 def test_a_refused_sign_in(capsys: pytest.CaptureFixture[str]) -> None:
     @asynccontextmanager
-    async def connect(_tenant: str | None) -> AsyncIterator[GraphClient]:
+    async def connect(_tenant: str | None, _environment: Any) -> AsyncIterator[Connection]:
         async with GraphClient(Refusing(), "http://127.0.0.1:9", SCOPE) as graph:  # type: ignore[arg-type]
-            yield graph
+            yield Connection(settings(), graph, None)
 
     assert main([], connect=connect) == 1
     assert "The client secret has expired." in capsys.readouterr().err
 
 
-def test_settings_that_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 1
+def test_settings_that_are_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text("{}")
+    assert main(["--settings", str(file)]) == 1
     assert "ENTRA_TENANT_ID is missing" in capsys.readouterr().err
     assert main(["--tenant", "contoso.com"]) == 1
     assert "ENTRA_TENANT_ID is not a GUID" in capsys.readouterr().err
@@ -426,6 +528,22 @@ async def test_with_the_settings_of_the_app(tmp_path: Path, tenant: Tenant) -> N
     assert "Traceback" not in output
     assert tenant.requests_to("/secrets/entra-client-secret")
     assert "differs" not in output
+
+
+async def test_settings_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "local.settings.json"
+    values = {"ENTRA_TENANT_ID": TENANT_ID, "ENTRA_CLIENT_ID": CLIENT_ID, "ENTRA_CLOUD": "moon"}
+    file.write_text(json.dumps({"IsEncrypted": False, "Values": values}))
+    code, told = await in_a_process({"ENTRA_CLOUD": "mars"}, "--settings", str(file))
+    assert code == 1
+    assert "ENTRA_CLOUD is 'mars'" in told
+    assert "KEY_VAULT_URL is missing" in told
+    assert "ENTRA_TENANT_ID" not in told
+
+    file.write_text(json.dumps({"IsEncrypted": True, "Values": values}))
+    assert "is encrypted" in (await in_a_process({}, "--settings", str(file)))[1]
+    file.write_text("{")
+    assert "cannot be read" in (await in_a_process({}, "--settings", str(file)))[1]
 
 
 async def test_with_the_sign_in_of_the_azure_cli(tmp_path: Path, tenant: Tenant) -> None:

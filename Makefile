@@ -3,10 +3,11 @@ SHELL := /bin/bash
 PYTHON ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
+PROBE_VENV := .venv-probe
 USERS ?= 2000
 SEED ?= 7
 
-.PHONY: demo sandbox test test-all lint format bench package lock setup clean
+.PHONY: demo sandbox test test-all lint format bench probe package lock setup clean
 
 demo: setup  ## pull a simulated tenant through the real SDKs into a real Azurite, and show the result
 	@$(BIN)/python -m sandbox demo --users $(USERS) --seed $(SEED)
@@ -32,6 +33,9 @@ bench: setup  ## a sync beside its floor and the SDK's typed loop; SCALE=10k, 10
 package: setup  ## the zip that Azure gets, tried in a fresh environment of requirements.txt alone
 	@$(BIN)/python -m infra.package
 
+probe: $(PROBE_VENV)/.installed  ## ask your own tenant what no simulated one can tell; ARGS=--help: all it can do
+	@$(PROBE_VENV)/bin/python docs/live_probe.py $(ARGS)
+
 lock:  ## pin requirements*.in with hashes into requirements*.txt
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
 	@for name in requirements requirements-dev; do \
@@ -48,6 +52,13 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
+$(PROBE_VENV)/.installed: requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.13 is needed: install it, or name it with PYTHON=/path/to/python3.13"; exit 1; }
+	@echo "Installing what the app itself needs (half a minute, once) ..."
+	@$(PYTHON) -m venv $(PROBE_VENV)
+	@$(PROBE_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
 sandbox/azurite/node_modules/.installed: sandbox/azurite/package-lock.json
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node.js 18 or newer with npm is needed to run Azurite: https://nodejs.org"; exit 1; }
 	@node -e 'if (parseInt(process.versions.node) < 18) { console.error("Node.js 18 or newer is needed to run Azurite; this is " + process.version); process.exit(1) }'
@@ -61,4 +72,4 @@ tests/operate/kusto/node_modules/.installed: tests/operate/kusto/package-lock.js
 	@touch $@
 
 clean:
-	rm -rf $(VENV) sandbox/azurite/node_modules tests/operate/kusto/node_modules .pytest_cache .mypy_cache .ruff_cache .sandbox .package .coverage
+	rm -rf $(VENV) $(PROBE_VENV) sandbox/azurite/node_modules tests/operate/kusto/node_modules .pytest_cache .mypy_cache .ruff_cache .sandbox .package .coverage

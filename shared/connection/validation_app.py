@@ -13,7 +13,7 @@ from shared.connection.commands import Commands
 from shared.connection.faults import ASK_AGAIN
 from shared.connection.interface import Check, Finding, Row, ok
 from shared.credentials.codes import CONFIGURATION, Code, decisive
-from shared.credentials.probe import LARGEST_ANSWER, VALIDATION_SECRET
+from shared.credentials.probe import VALIDATION_SECRET, bounded_body
 
 if TYPE_CHECKING:
     from shared.credentials.probe import SignInProbe
@@ -56,7 +56,7 @@ class ValidationAppCheck(Check):
         url = f"{settings.authority}/{settings.tenant_id}/oauth2/v2.0/token"
         try:
             async with probe.session.post(url, data=form, allow_redirects=False) as answer:
-                return self._read(answer.status, await answer.content.read(LARGEST_ANSWER))
+                return self._read(answer.status, await bounded_body(answer))
         except (aiohttp.ClientError, OSError) as error:
             # The error itself holds the request; its kind says enough.
             return Finding(

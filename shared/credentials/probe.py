@@ -138,7 +138,7 @@ class SignInProbe:
                     url, data=form, headers={"Accept": "application/json"}, allow_redirects=False
                 ) as answer,
             ):
-                body = await _bounded(answer)
+                body = await bounded_body(answer)
                 status, waiting = answer.status, answer.headers.get("Retry-After")
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             # The error itself holds the request; its kind says enough.
@@ -184,7 +184,7 @@ class SignInProbe:
         return _refused(code, refusal, synchronized)
 
 
-async def _bounded(answer: "aiohttp.ClientResponse") -> bytes:
+async def bounded_body(answer: "aiohttp.ClientResponse") -> bytes:
     """The body, or what fits of it: a longer one is no answer of Entra's, and will not decode."""
     body = bytearray()
     async for chunk in answer.content.iter_any():

@@ -178,14 +178,16 @@ class Witness:
         pair = (user, password, self.epochs[user])
         if pair in self.known:
             self.tried_in_vain.append(pair)
-        self.tried.append((self.clock(), *pair))
+        # An answer may hang until long after it was decided.
+        at = self.clock()
+        self.tried.append((at, *pair))
 
         async def noted() -> Reply:
-            return self._noted(user, await answer())
+            return self._noted(at, user, await answer())
 
         fault = next(self.planned, None)
         reply = await (SERVICE_FAULTS[fault](request, noted) if fault else noted())
-        return self._noted(user, reply)
+        return self._noted(at, user, reply)
 
     def told(self, user: int, password: str, epoch: int) -> None:
         """A caller who asked in this epoch has the verdict of an attempt. If the password has changed on the
@@ -194,10 +196,10 @@ class Witness:
         if pair in (tried[1:] for tried in self.tried):
             self.known.add(pair)
 
-    def _noted(self, user: int, reply: Reply) -> Reply:
+    def _noted(self, at: float, user: int, reply: Reply) -> Reply:
         codes = json.loads(reply.body).get("error_codes", []) if reply.body.startswith(b"{") else []
         if FAILURES & set(codes):
-            self.failed.append((self.clock(), user))
+            self.failed.append((at, user))
         return reply
 
 

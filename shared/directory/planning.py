@@ -30,7 +30,9 @@ async def buckets_with(state: BlobContainer, run: Run, previous: Published, grou
         by_bucket.setdefault(run.group_cut.bucket_of(group_id), []).append(group_id)
     for number, ids in by_bucket.items():
         table = await read_edge_table(state, previous, number)
-        buckets |= {int(bucket) for group_id in ids for bucket in table.get(group_id, ())}
+        for group_id in ids:
+            edges = table.get(group_id, 0)
+            buckets |= {bucket for bucket in range(run.cut.buckets) if edges >> bucket & 1}
     return buckets
 
 

@@ -71,7 +71,9 @@ async def read_slice(
         while progress is Progress.GOES_ON:
             progress = await collector.step(context)
             if context.rows.full:
-                await _set_aside(context)
+                context.rows.pack()
+                if context.rows.heavy:
+                    await _set_aside(context)
             now = clock()
             if now >= deadline:
                 break

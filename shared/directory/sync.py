@@ -69,10 +69,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BUCKET_ROWS = 8_192
+BUCKET_ROWS = 16_384
 """Most objects that a bucket holds on average: what one build message keeps in memory."""
 MAX_BUCKETS = 1_024
-SEGMENT_ROWS = 256
+SEGMENT_ROWS = 64
 """Most objects that a segment holds on average: what stays in the processor's cache."""
 UNKNOWN_SIZE_BUCKETS = 8
 """Where Graph does not tell the size of the directory."""

@@ -138,7 +138,11 @@ class GraphClient:
             headers = response.headers
             self.observe(headers, usage)
             if 200 <= status < 300:
-                return Answer(response.content, headers)
+                body = response.content
+                # A response and its stream refer to each other: a page of a megabyte would wait for the
+                # garbage collector, and thirty of them at a time did.
+                del response.stream
+                return Answer(body, headers)
             if status == 401 and not renewed and hasattr(self._credential, "renew"):
                 # A token may be revoked before it ends. A new one is asked for once.
                 renewed = True

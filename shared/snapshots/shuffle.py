@@ -4,16 +4,19 @@ The directory is cut by the leading digits of the objects' ids into **buckets**,
 published, and each bucket into **segments** of some hundred objects, which are all that a build works on at a
 time: they stay in the processor's cache, and the bucket's lines come out sorted by id.
 
-A collector appends each row to the segment of its id. Once enough is in memory, all of it becomes one blob:
-the compressed rows of bucket 0, of bucket 1, and so on, stream after stream. A build reads its own ranges.
-One blob a flush, however many buckets; named by its content, so that two workers at the same slice never
-overwrite each other's.
+A collector appends each row to the segment of its id. Once enough is in memory, all of it is packed: a
+**stretch** of segments at a time is compressed. Once enough packs are in memory, they become one blob: the
+packs of bucket 0, of bucket 1, and so on, stream after stream. A build reads its own ranges and unpacks them
+stretch by stretch. A blob is named by its content, so that two workers at the same slice never overwrite each
+other's.
 """
 
 import hashlib
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import batched
 
 import msgspec
 from isal import isal_zlib
@@ -21,7 +24,14 @@ from isal import isal_zlib
 from shared.snapshots.blobs import BlobContainer
 
 FLUSH_BYTES = 12 * 1024 * 1024
-"""Uncompressed rows held in memory before they are set aside."""
+"""Uncompressed rows held in memory before they are packed."""
+
+FILE_BYTES = 16 * 1024 * 1024
+"""Packed rows held in memory before they are set aside. A build reads a range of each file, so that few large
+files cost it less than many small ones."""
+
+STRETCH_SEGMENTS = 64
+"""So many segments of a bucket are packed, and later unpacked, together: some thousand objects."""
 
 COMPRESSION_LEVEL = 0
 """Rows live for minutes. ISA-L's fastest level still shrinks them to a seventh."""
@@ -35,18 +45,22 @@ class SegmentTable(dict[str, int]):
     """The segment of an id by its first `DIGITS` characters. Numbers rise with the ids."""
 
     def __init__(self, total: int) -> None:
-        super().__init__(
-            (f"{position:0{DIGITS}x}", position * total // POSITIONS) for position in range(POSITIONS)
-        )
+        super().__init__()
         self._total = total
 
     def __missing__(self, prefix: str) -> int:
-        """The same for what is no lower-case GUID, so that it still sorts among the others."""
+        """Worked out once for each prefix that comes: a small directory has few."""
         segment = self[prefix] = _position(prefix) * self._total // POSITIONS
         return segment
 
 
+_is_number = re.compile(f"[0-9a-f]{{{DIGITS}}}").fullmatch
+
+
 def _position(prefix: str) -> int:
+    """From 0 to `POSITIONS`. What is no lower-case GUID still sorts among the others."""
+    if _is_number(prefix):
+        return int(prefix, 16)
     digits = "0123456789abcdef"
     position, width = 0, POSITIONS
     for character in prefix.ljust(DIGITS, "0"):
@@ -66,6 +80,16 @@ class Cut(msgspec.Struct, frozen=True):
     buckets: int
     segments: int
     """In each bucket."""
+
+    @property
+    def stretch(self) -> int:
+        """Segments whose rows are compressed together on their way."""
+        return min(self.segments, STRETCH_SEGMENTS)
+
+    @property
+    def stretches(self) -> int:
+        """In each bucket."""
+        return self.segments // self.stretch
 
     @property
     def total(self) -> int:
@@ -98,8 +122,12 @@ class RowWriter:
         self._segments: dict[str, list[list[bytes | msgspec.Raw]]] = {
             name: [[] for _ in range(cut.total)] for name, cut in streams.items()
         }
+        self._packs: dict[str, list[list[bytes]]] = {name: [] for name in streams}
+        """By stream, pack after pack: the compressed rows of each stretch."""
         self.size = 0
-        """Bytes held, as far as the writer was told."""
+        """Bytes held in rows, as far as the writer was told."""
+        self.packed = 0
+        """Bytes held in packs."""
 
     def stream(self, name: str) -> tuple[SegmentTable, list[list[bytes | msgspec.Raw]]]:
         """A stream's segments and how to find them: append encoded JSON, and report its size to `grow`."""
@@ -117,27 +145,53 @@ class RowWriter:
 
     @property
     def full(self) -> bool:
+        """Whether it is time to `pack`."""
         return self.size >= FLUSH_BYTES
 
-    async def flush(self, container: BlobContainer, folder: str) -> RowFile | None:
-        """Set all rows aside as one blob and forget them. None if there were none."""
-        pieces: list[bytes] = []
-        lengths: dict[str, list[int]] = {}
+    @property
+    def heavy(self) -> bool:
+        """Whether it is time to `flush`."""
+        return self.packed >= FILE_BYTES
+
+    def pack(self) -> None:
+        """Compress all rows, stretch by stretch, and hold on to them in this form."""
         for name, segments in self._segments.items():
             cut = self._cuts[name]
-            lengths[name] = []
-            for start in range(0, cut.total, cut.segments):
-                joined = [b",".join(rows) for rows in segments[start : start + cut.segments]]
+            pack = []
+            for start in range(0, cut.total, cut.stretch):
+                joined = [b",".join(rows) for rows in segments[start : start + cut.stretch]]
                 piece = b""
                 if any(joined):
-                    head = struct.pack(f"<{cut.segments}I", *map(len, joined))
+                    head = struct.pack(f"<{cut.stretch}I", *map(len, joined))
                     piece = isal_zlib.compress(b"".join((head, *joined)), COMPRESSION_LEVEL)
-                lengths[name].append(len(piece))
-                pieces.append(piece)
+                pack.append(piece)
+                self.packed += len(piece)
+            if any(pack):
+                self._packs[name].append(pack)
             for rows in segments:
                 rows.clear()
         self.size = 0
-        content = b"".join(pieces)
+
+    async def flush(self, container: BlobContainer, folder: str) -> RowFile | None:
+        """Set all rows aside as one blob and forget them. None if there were none."""
+        self.pack()
+        ranges: list[bytes] = []
+        lengths: dict[str, list[int]] = {}
+        for name, packs in self._packs.items():
+            stretches = self._cuts[name].stretches
+            lengths[name] = []
+            for first in range(0, self._cuts[name].buckets * stretches, stretches):
+                of_bucket = [pack[first : first + stretches] for pack in packs]
+                pieces = [piece for pack in of_bucket for piece in pack]
+                content = b""
+                if any(pieces):
+                    head = struct.pack(f"<I{len(pieces)}I", len(of_bucket), *map(len, pieces))
+                    content = b"".join((head, *pieces))
+                lengths[name].append(len(content))
+                ranges.append(content)
+            packs.clear()
+        self.packed = 0
+        content = b"".join(ranges)
         if not content:
             return None
         path = f"{folder}/{hashlib.sha256(content).hexdigest()}.rows"
@@ -146,43 +200,75 @@ class RowWriter:
 
 
 class BucketRows:
-    """The rows of one bucket of one stream; those of a segment in the order in which they were added."""
+    """The rows of one bucket of one stream; those of a segment in the order in which they were added.
 
-    def __init__(self, segments: int, pieces: list[bytes]) -> None:
-        self._segments = segments
-        self._pieces: list[list[bytes]] = []
-        for piece in pieces:
-            offset = 4 * segments
-            rows = []
-            for length in struct.unpack_from(f"<{segments}I", piece):
-                rows.append(piece[offset : offset + length])
-                offset += length
-            self._pieces.append(rows)
+    They stay compressed; those of one stretch are unpacked at a time.
+    """
+
+    def __init__(self, cut: Cut, ranges: Iterable[bytes]) -> None:
+        self._cut = cut
+        self._packs = [pack for content in ranges for pack in _packs_of(content, cut.stretches)]
+        self._stretch = -1
+        self._unpacked: list[list[bytes]] = []
+        """Of the current stretch: the rows of its segments, pack by pack."""
 
     def has(self, number: int) -> bool:
         """Whether a segment has rows."""
-        return any(rows[number] for rows in self._pieces)
+        at = self._move_to(number)
+        return any(rows[at] for rows in self._unpacked)
 
     def any(self) -> bool:
-        return bool(self._pieces)
+        return bool(self._packs)
 
     def segment(self, number: int) -> bytes:
         """The rows of one segment (0 is the bucket's first), as one JSON array."""
-        return b"[" + b",".join([rows[number] for rows in self._pieces if rows[number]]) + b"]"
+        at = self._move_to(number)
+        return b"[" + b",".join([rows[at] for rows in self._unpacked if rows[at]]) + b"]"
 
     def __iter__(self) -> Iterator[bytes]:
-        return map(self.segment, range(self._segments))
+        return map(self.segment, range(self._cut.segments))
 
     def all(self) -> bytes:
-        """All rows of the bucket, flush by flush and in each by segment, as one JSON array."""
-        return b"[" + b",".join([rows for piece in self._pieces for rows in piece if rows]) + b"]"
+        """All rows of the bucket, pack by pack and in each by segment, as one JSON array."""
+        pieces = (self._unpack(piece) for pack in self._packs for piece in pack if piece)
+        return b"[" + b",".join([rows for piece in pieces for rows in piece if rows]) + b"]"
+
+    def _move_to(self, number: int) -> int:
+        """Unpack the stretch of a segment. Returns where in it the segment is."""
+        stretch, at = divmod(number, self._cut.stretch)
+        if stretch != self._stretch:
+            self._unpacked = []
+            self._unpacked = [self._unpack(pack[stretch]) for pack in self._packs if pack[stretch]]
+            self._stretch = stretch
+        return at
+
+    def _unpack(self, piece: memoryview) -> list[bytes]:
+        content = isal_zlib.decompress(piece)
+        offset = 4 * self._cut.stretch
+        rows = []
+        for length in struct.unpack_from(f"<{self._cut.stretch}I", content):
+            rows.append(content[offset : offset + length])
+            offset += length
+        return rows
+
+
+def _packs_of(content: bytes, stretches: int) -> list[list[memoryview]]:
+    """The packs in the range of one bucket, each by stretch."""
+    (count,) = struct.unpack_from("<I", content)
+    lengths = struct.unpack_from(f"<{count * stretches}I", content, 4)
+    offset = 4 + 4 * len(lengths)
+    pieces = []
+    for length in lengths:
+        pieces.append(memoryview(content)[offset : offset + length])
+        offset += length
+    return [list(pack) for pack in batched(pieces, stretches, strict=True)]
 
 
 async def read_rows(
     container: BlobContainer, files: Iterable[RowFile], stream: str, cut: Cut, bucket: int
 ) -> BucketRows:
     """All rows of one stream and bucket."""
-    pieces: list[bytes] = []
+    ranges: list[bytes] = []
     for file in files:
         lengths = file.streams.get(stream)
         if not lengths or not lengths[bucket]:
@@ -193,5 +279,5 @@ async def read_rows(
                 break
             offset += sum(other)
         offset += sum(lengths[:bucket])
-        pieces.append(isal_zlib.decompress(await container.read_range(file.path, offset, lengths[bucket])))
-    return BucketRows(cut.segments, pieces)
+        ranges.append(await container.read_range(file.path, offset, lengths[bucket]))
+    return BucketRows(cut, ranges)

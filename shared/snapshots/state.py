@@ -25,7 +25,7 @@ from shared.snapshots.manifest import ChangeCounts
 from shared.snapshots.parts import PartRef, StoredPart
 from shared.snapshots.shuffle import Cut, RowFile
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Raised when a checkpoint of an older version must not be continued; such a run starts anew."""
 
 RECORD_VERSION = 1
@@ -142,7 +142,7 @@ class Built(msgspec.Struct, kw_only=True):
     hidden: StoredPart | None = None
     """Members' stage: edges to users and groups that are not there, kept until they are."""
     edge_table: str | None = None
-    """Groups' stage: path of the edge counts by group and members' bucket."""
+    """Groups' stage: path of what tells in which members' buckets the edges of each group are."""
     authentication_rows: int = 0
     sign_in_rows: int = 0
     drift: dict[str, int] = {}
@@ -177,7 +177,7 @@ class Published(msgspec.Struct, kw_only=True):
     hidden: list[StoredPart | None]
     """By members' bucket."""
     edge_tables: list[str | None]
-    """By groups' bucket: `{group: {members' bucket: [members, owners, hidden]}}`."""
+    """By groups' bucket: where the edges of each group are."""
     labels: str
     """Path of the names of all live groups."""
     delta_links: dict[str, str]

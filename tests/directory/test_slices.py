@@ -211,6 +211,7 @@ async def test_memory_is_set_aside_in_turns(account: StorageAccount, monkeypatch
     import shared.snapshots.shuffle as shuffle
 
     monkeypatch.setattr(shuffle, "FLUSH_BYTES", 2000)
+    monkeypatch.setattr(shuffle, "FILE_BYTES", 1)
     tenant = a_tenant()
     async with world(tenant, account, bucket_rows=16) as w:
         await w.sync.tick()

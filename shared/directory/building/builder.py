@@ -21,10 +21,13 @@ from shared.snapshots.parts import PartReader
 from shared.snapshots.shuffle import RowFile, read_rows
 from shared.snapshots.state import Built, Checkpoint, Published, Run, Stage, StateStore
 
-type EdgeTable = dict[str, dict[str, tuple[int, int, int]]]
-"""Group → members' bucket → members, owners, hidden edges. Also tells where a group's members are."""
+type EdgeTable = dict[str, int]
+"""Group → the members' buckets that have edges of it, hidden ones too: bucket n is the bit of value 2ⁿ.
 
-_tables = msgspec.json.Decoder(EdgeTable)
+Where the last edge was taken away, the bit stays until the next full run: somebody looks there in vain.
+"""
+
+_table = msgspec.json.Decoder(dict[str, str])
 _labels = msgspec.json.Decoder(list[GroupLabel])
 _encode = msgspec.json.Encoder().encode
 
@@ -77,18 +80,13 @@ class Builder:
 
     async def _groups(self, bucket: int) -> Built:
         output = Output("groups", self._renderings["groups"])
-        table, changed = await self._edge_table(bucket)
-        counts = {
-            group_id: [sum(one[0] for one in edges.values()), sum(one[1] for one in edges.values())]
-            for group_id, edges in table.items()
-            if changed is None or group_id in changed
-        }
+        table, counts = await self._edge_table(bucket)
         if self._in.run.kind == "full":
             built = await full.build_groups(self._in, bucket, output, counts, await self._reported_groups())
         else:
             before = await self._before("groups", "groups", bucket)
             built = await incremental.build_groups(self._in, bucket, output, before, counts)
-        built.edge_table = await self._state.keep(_encode(table))
+        built.edge_table = await self._state.keep(encode_edge_table(table))
         return built
 
     async def _reported_groups(self) -> set[str]:
@@ -104,39 +102,39 @@ class Builder:
         datasets = [dataset, *self._renderings[stage]]
         return {name: await self._in.previous_part(name, bucket) for name in datasets}
 
-    async def _edge_table(self, bucket: int) -> tuple[EdgeTable, set[str] | None]:
-        """The edge counts of a groups' bucket, and the groups whose counts changed (None: all are new)."""
+    async def _edge_table(self, bucket: int) -> tuple[EdgeTable, dict[str, tuple[int, int]]]:
+        """Where the groups of a bucket have edges; and how many members and owners each of them has, in an
+        incremental run how many more."""
         run, previous = self._in.run, self._in.previous
         table: EdgeTable = {}
-        changed: set[str] | None = None
         if run.kind == "incremental":
             assert previous is not None
-            table, changed = await read_edge_table(self._in.state, previous, bucket), set()
+            table = await read_edge_table(self._in.state, previous, bucket)
         if self._counted is None:
             buckets = range(run.cut.buckets) if run.touched is None else run.touched["members"]
             built = [await self._state.built(run.run_id, "members", number) for number in buckets]
             self._counted = [one.counts for one in built if one and one.counts]
+        counts: dict[str, tuple[int, int]] = {}
         for file in self._counted:
             rows = await read_rows(self._in.state, [file], "counts", run.group_cut, bucket)
-            for group_id, number, members, owners, hidden in COUNT_ROWS.decode(rows.all()):
-                edges = table.setdefault(group_id, {})
-                edges[str(number)] = (members, owners, hidden)
-                if not (members or owners or hidden):
-                    del edges[str(number)]
-                    if not edges:
-                        del table[group_id]
-                if changed is not None:
-                    changed.add(group_id)
-        if changed is not None:
-            for group_id in changed - table.keys():
-                table[group_id] = {}
-        return table, changed
+            for group_id, number, members, owners in COUNT_ROWS.decode(rows.all()):
+                table[group_id] = table.get(group_id, 0) | 1 << number
+                before = counts.get(group_id, (0, 0))
+                counts[group_id] = (before[0] + members, before[1] + owners)
+        return table, counts
 
 
 async def read_edge_table(state: BlobContainer, previous: Published, bucket: int) -> EdgeTable:
-    """The edge counts of a groups' bucket, as the last run left them."""
+    """The edge table of a groups' bucket, as the last run left it."""
     path = previous.edge_tables[bucket]
-    return _tables.decode(await _kept(state, path)) if path else {}
+    if path is None:
+        return {}
+    table = _table.decode(await _kept(state, path))
+    return {group_id: int(buckets, 16) for group_id, buckets in table.items()}
+
+
+def encode_edge_table(table: EdgeTable) -> bytes:
+    return _encode({group_id: f"{table[group_id]:x}" for group_id in sorted(table)})
 
 
 async def read_labels(state: BlobContainer, previous: Published) -> dict[str, GroupLabel]:

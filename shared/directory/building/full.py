@@ -14,6 +14,7 @@ from shared.directory.building.inputs import (
     sign_ins_of,
 )
 from shared.directory.building.output import (
+    EdgeCounts,
     Output,
     count_edges,
     store_changes,
@@ -103,7 +104,7 @@ async def build_groups(
     shared: BuildInput,
     bucket: int,
     output: Output,
-    edge_counts: dict[str, list[int]],
+    edge_counts: EdgeCounts,
     reported_groups: set[str],
 ) -> Built:
     """Groups of one bucket. `edge_counts` has members and owners of each."""

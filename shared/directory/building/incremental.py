@@ -167,9 +167,9 @@ async def build_groups(
     bucket: int,
     output: Output,
     before: dict[str, PartReader],
-    edge_counts: dict[str, list[int]],
+    edge_counts: EdgeCounts,
 ) -> Built:
-    """Groups of one bucket. `edge_counts` has members and owners of those whose edges changed."""
+    """Groups of one bucket. `edge_counts` has how many more members and owners they have."""
     run, previous = shared.run, shared.previous
     assert previous is not None
     rows = await shared.rows("groups", "groups", run.group_cut, bucket)
@@ -195,7 +195,9 @@ async def build_groups(
             if object_id in edge_counts:
                 if record is known.get(object_id):
                     record = now[object_id] = msgspec.structs.replace(record)
-                record.member_count, record.owner_count = edge_counts[object_id]
+                members, owners = edge_counts[object_id]
+                record.member_count = (record.member_count or 0) + members
+                record.owner_count = (record.owner_count or 0) + owners
         listed = [now[object_id] for object_id in sorted(now)]
         changed, counted = compare("groups", known, listed, run.started_at)
         output.add(listed)
@@ -224,12 +226,14 @@ def _regroup(segments: Iterable[_Segment], visible: list[Edge]) -> None:
 
 
 def _changed_counts(before: EdgeCounts, now: EdgeCounts) -> EdgeCounts:
-    """The counts of those groups that have other ones than before."""
-    return {
-        group_id: now.get(group_id, (0, 0, 0))
-        for group_id in before.keys() | now.keys()
-        if before.get(group_id) != now.get(group_id)
-    }
+    """How many more edges those groups have that have others than before."""
+    changed = {}
+    for group_id in before.keys() | now.keys():
+        had, has = before.get(group_id), now.get(group_id)
+        if had != has:
+            (members, owners), (were_members, were_owners) = has or (0, 0), had or (0, 0)
+            changed[group_id] = (members - were_members, owners - were_owners)
+    return changed
 
 
 async def _edges(container: BlobContainer, part: StoredPart | None) -> list[Edge]:

@@ -22,7 +22,7 @@ from shared.snapshots.state import Checkpoint, Published, Run
 USER_LINES = msgspec.json.Decoder(records.User)
 GROUP_LINES = msgspec.json.Decoder(records.Group)
 MEMBERSHIP_LINES = msgspec.json.Decoder(records.Membership)
-COUNT_ROWS = msgspec.json.Decoder(list[tuple[str, int, int, int, int]])
+COUNT_ROWS = msgspec.json.Decoder(list[tuple[str, int, int, int]])
 
 _authentication_rows = msgspec.json.Decoder(list[AuthenticationRow])
 _sign_in_rows = msgspec.json.Decoder(list[SignInRow])

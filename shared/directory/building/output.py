@@ -1,7 +1,8 @@
 """What a bucket comes to: parts in the making, and what the next stage and the next run need of it."""
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import batched
+from collections.abc import Callable, Sequence
+from itertools import batched, groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -15,10 +16,12 @@ from shared.snapshots.state import KEPT, Run, StateStore
 
 EDGES_AT_ONCE = 256
 
-type EdgeCounts = dict[str, tuple[int, int, int]]
-"""Members, owners and hidden edges of each group, in one members' bucket."""
+type EdgeCounts = dict[str, tuple[int, int]]
+"""Published members and owners of each group, in one members' bucket; in an incremental run, how many more. A
+group of which no edge is published is there, too."""
 
 _encode = msgspec.json.Encoder().encode
+_group_id = itemgetter(0)
 
 
 class Output:
@@ -73,14 +76,16 @@ async def store_changes(
     return await part.store_as(output, f"runs/{run.run_id}/changes-{number:04}.jsonl.gz")
 
 
-def count_edges(visible: Iterable[Edge], hidden: Iterable[Edge]) -> EdgeCounts:
-    """How many edges each group has."""
-    counts: dict[str, list[int]] = {}
-    for edge in visible:
-        counts.setdefault(edge[0], [0, 0, 0])[edge[1] == "owner"] += 1
-    for edge in hidden:
-        counts.setdefault(edge[0], [0, 0, 0])[2] += 1
-    return {group_id: (members, owners, out) for group_id, (members, owners, out) in counts.items()}
+def count_edges(visible: Sequence[Edge], hidden: Sequence[Edge]) -> EdgeCounts:
+    """How many edges each group has. Both are in the order in which they are published."""
+    counts = {}
+    for group_id, edges in groupby(visible, _group_id):
+        relations = [edge[1] for edge in edges]
+        owners = relations.count("owner")
+        counts[group_id] = (len(relations) - owners, owners)
+    for group_id, _ in groupby(hidden, _group_id):
+        counts.setdefault(group_id, (0, 0))
+    return counts
 
 
 async def store_counts(
@@ -88,6 +93,6 @@ async def store_counts(
 ) -> RowFile | None:
     """Set the counts of one members' bucket aside for the groups' stage."""
     rows = RowWriter({"counts": cut})
-    for group_id, (members, owners, hidden) in counts.items():
-        rows.add("counts", group_id, _encode((group_id, bucket, members, owners, hidden)))
+    for group_id, (members, owners) in counts.items():
+        rows.add("counts", group_id, _encode((group_id, bucket, members, owners)))
     return await rows.flush(state, StateStore.counts_folder(run.run_id))

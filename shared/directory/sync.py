@@ -387,6 +387,7 @@ class DirectorySync:
                         previous=previous,
                         labels=groups.labels,
                         retold=groups.retold,
+                        relabelled=groups.changed,
                         tenant_id=self.settings.tenant_id,
                         cloud=self.settings.cloud,
                         state=container,

@@ -8,6 +8,7 @@ eighth of zlib's default for a sixth more bytes, and any gzip reader reads it.
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -57,25 +58,16 @@ class PartWriter:
         if records:
             lines = _encoder.encode_lines(records)
             member = isal_zlib.compress(lines, GZIP_LEVEL, GZIP_WINDOW)
-        self.copy(member, len(records))
-
-    def copy(self, member: bytes, rows: int) -> None:
-        """The next segment, as an earlier part has it."""
         self._members.append(member)
-        self._rows.append(rows)
+        self._rows.append(len(records))
 
     async def store(self, container: BlobContainer, folder: str) -> StoredPart | None:
         """Store the part under `folder`, named by its digest. None, and nothing stored, if it has no rows.
 
         A part that is there already is the same part: writing it again is skipped by the store.
         """
-        content = b"".join(self._members)
-        if not content:
-            return None
-        digest = hashlib.sha256(content).hexdigest()
-        path = f"{folder}/{digest}.jsonl.gz"
-        await container.write(path, content, new=True, content_type=CONTENT_TYPE)
-        return self._stored(path, content, digest)
+        sizes = [len(member) for member in self._members]
+        return await _store(container, folder, b"".join(self._members), sizes, self._rows)
 
     async def store_as(self, container: BlobContainer, path: str) -> PartRef | None:
         """Store the part under a name of its own, for what belongs to one run. None if it has no rows."""
@@ -83,39 +75,89 @@ class PartWriter:
         if not content:
             return None
         await container.write(path, content, content_type=CONTENT_TYPE)
-        return self._stored(path, content, hashlib.sha256(content).hexdigest()).ref
+        return PartRef(path, sum(self._rows), len(content), hashlib.sha256(content).hexdigest())
 
-    def _stored(self, path: str, content: bytes, digest: str) -> StoredPart:
-        ref = PartRef(path=path, rows=sum(self._rows), bytes=len(content), sha256=digest)
-        return StoredPart(ref, [len(member) for member in self._members], self._rows)
+
+async def _store(
+    container: BlobContainer, folder: str, content: bytes, sizes: list[int], rows: list[int]
+) -> StoredPart | None:
+    if not content:
+        return None
+    digest = hashlib.sha256(content).hexdigest()
+    path = f"{folder}/{digest}.jsonl.gz"
+    await container.write(path, content, new=True, content_type=CONTENT_TYPE)
+    return StoredPart(PartRef(path, sum(rows), len(content), digest), sizes, rows)
 
 
 class PartReader:
     """A stored part by its segments, each unpacked only when it is asked for."""
 
     def __init__(self, part: StoredPart | None, content: bytes) -> None:
-        self._rows = part.rows if part else []
-        self._members: list[bytes] = []
-        offset = 0
-        for size in part.sizes if part else ():
-            self._members.append(content[offset : offset + size])
-            offset += size
+        self.part = part
+        self.content = memoryview(content)
+        self.ends = list(accumulate(part.sizes)) if part else []
+        """Where each segment ends in the content."""
 
     def segment[T](self, number: int, decoder: msgspec.json.Decoder[T]) -> list[T]:
         """The records of one segment."""
-        member = self._members[number] if self._members else b""
+        member, _ = self.member(number)
         return read_lines(member, decoder) if member else []
 
-    def member(self, number: int) -> tuple[bytes, int]:
+    def lines(self, number: int) -> list[bytes]:
+        """The lines of one segment, as they are."""
+        member, _ = self.member(number)
+        return isal_zlib.decompress(member, wbits=GZIP_WINDOW).split(b"\n")[:-1] if member else []
+
+    def member(self, number: int) -> tuple[bytes | memoryview, int]:
         """One segment as it is stored, and its rows."""
-        return (self._members[number], self._rows[number]) if self._members else (b"", 0)
+        if self.part is None:
+            return self.content, 0
+        end = self.ends[number]
+        return self.content[end - self.part.sizes[number] : end], self.part.rows[number]
 
     def all[T](self, decoder: msgspec.json.Decoder[T]) -> list[T]:
         """The records of the whole part."""
-        return [record for number in range(len(self._members)) for record in self.segment(number, decoder)]
+        return [record for number in range(len(self.ends)) for record in self.segment(number, decoder)]
 
 
-def read_lines[T](member: bytes, decoder: msgspec.json.Decoder[T]) -> list[T]:
+class PartPatch:
+    """A stored part of which some segments are made anew; all between them is copied as it is stored."""
+
+    def __init__(self, before: PartReader, segments: int) -> None:
+        """`segments` is their number, which a part without rows does not tell."""
+        self._before = before
+        self._segments = segments
+        self._anew: dict[int, tuple[bytes, int]] = {}
+
+    def put(self, number: int, lines: Sequence[bytes]) -> None:
+        """A segment, made anew."""
+        member = b""
+        if lines:
+            member = isal_zlib.compress(b"\n".join((*lines, b"")), GZIP_LEVEL, GZIP_WINDOW)
+        self._anew[number] = (member, len(lines))
+
+    async def store(self, container: BlobContainer, folder: str) -> StoredPart | None:
+        """Store the part under `folder`, named by its digest; nothing is stored if no segment was put, or if
+        no row is left."""
+        part, ends = self._before.part, self._before.ends
+        if not self._anew:
+            return part
+        sizes = list(part.sizes) if part else [0] * self._segments
+        rows = list(part.rows) if part else [0] * self._segments
+        pieces: list[bytes | memoryview] = []
+        copied = 0
+        for number in sorted(self._anew):
+            member, count = self._anew[number]
+            if part:
+                pieces.append(self._before.content[copied : ends[number] - sizes[number]])
+                copied = ends[number]
+            pieces.append(member)
+            sizes[number], rows[number] = len(member), count
+        pieces.append(self._before.content[copied:])
+        return await _store(container, folder, b"".join(pieces), sizes, rows)
+
+
+def read_lines[T](member: bytes | memoryview, decoder: msgspec.json.Decoder[T]) -> list[T]:
     """The records of one gzip member."""
     return decoder.decode_lines(isal_zlib.decompress(member, wbits=GZIP_WINDOW))
 

@@ -16,7 +16,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import batched
+from itertools import accumulate, batched, pairwise
 
 import msgspec
 from isal import isal_zlib
@@ -26,7 +26,7 @@ from shared.snapshots.blobs import BlobContainer
 FLUSH_BYTES = 12 * 1024 * 1024
 """Uncompressed rows held in memory before they are packed."""
 
-FILE_BYTES = 16 * 1024 * 1024
+FILE_BYTES = 12 * 1024 * 1024
 """Packed rows held in memory before they are set aside. A build reads a range of each file, so that few large
 files cost it less than many small ones."""
 
@@ -122,8 +122,8 @@ class RowWriter:
         self._segments: dict[str, list[list[bytes | msgspec.Raw]]] = {
             name: [[] for _ in range(cut.total)] for name, cut in streams.items()
         }
-        self._packs: dict[str, list[list[bytes]]] = {name: [] for name in streams}
-        """By stream, pack after pack: the compressed rows of each stretch."""
+        self._packs: dict[str, list[tuple[bytes, list[int]]]] = {name: [] for name in streams}
+        """By stream, pack after pack: the compressed rows of all stretches, and where each of them ends."""
         self.size = 0
         """Bytes held in rows, as far as the writer was told."""
         self.packed = 0
@@ -157,17 +157,18 @@ class RowWriter:
         """Compress all rows, stretch by stretch, and hold on to them in this form."""
         for name, segments in self._segments.items():
             cut = self._cuts[name]
-            pack = []
+            pieces = []
             for start in range(0, cut.total, cut.stretch):
                 joined = [b",".join(rows) for rows in segments[start : start + cut.stretch]]
                 piece = b""
                 if any(joined):
                     head = struct.pack(f"<{cut.stretch}I", *map(len, joined))
                     piece = isal_zlib.compress(b"".join((head, *joined)), COMPRESSION_LEVEL)
-                pack.append(piece)
-                self.packed += len(piece)
-            if any(pack):
-                self._packs[name].append(pack)
+                pieces.append(piece)
+            if any(pieces):
+                pack = b"".join(pieces)
+                self._packs[name].append((pack, list(accumulate(map(len, pieces), initial=0))))
+                self.packed += len(pack)
             for rows in segments:
                 rows.clear()
         self.size = 0
@@ -175,23 +176,24 @@ class RowWriter:
     async def flush(self, container: BlobContainer, folder: str) -> RowFile | None:
         """Set all rows aside as one blob and forget them. None if there were none."""
         self.pack()
-        ranges: list[bytes] = []
+        pieces: list[bytes | memoryview] = []
         lengths: dict[str, list[int]] = {}
         for name, packs in self._packs.items():
             stretches = self._cuts[name].stretches
             lengths[name] = []
             for first in range(0, self._cuts[name].buckets * stretches, stretches):
-                of_bucket = [pack[first : first + stretches] for pack in packs]
-                pieces = [piece for pack in of_bucket for piece in pack]
-                content = b""
-                if any(pieces):
-                    head = struct.pack(f"<I{len(pieces)}I", len(of_bucket), *map(len, pieces))
-                    content = b"".join((head, *pieces))
-                lengths[name].append(len(content))
-                ranges.append(content)
+                last = first + stretches
+                sizes = [b - a for _, ends in packs for a, b in pairwise(ends[first : last + 1])]
+                if any(sizes):
+                    pieces.append(struct.pack(f"<I{len(sizes)}I", len(packs), *sizes))
+                    pieces += [memoryview(pack)[ends[first] : ends[last]] for pack, ends in packs]
+                    lengths[name].append(4 + 4 * len(sizes) + sum(sizes))
+                else:
+                    lengths[name].append(0)
             packs.clear()
         self.packed = 0
-        content = b"".join(ranges)
+        content = b"".join(pieces)
+        pieces.clear()
         if not content:
             return None
         path = f"{folder}/{hashlib.sha256(content).hexdigest()}.rows"

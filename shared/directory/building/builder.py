@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from shared.directory.building import full, incremental
-from shared.directory.building.inputs import COUNT_ROWS, BuildInput
+from shared.directory.building.inputs import COUNT_ROWS, GROUP_LINES, USER_LINES, BuildInput
 from shared.directory.building.output import Output
+from shared.directory.building.patch import PatchedBucket
 from shared.directory.groups import read_group_changes
 from shared.errors import SnapshotLost
 from shared.formats import formats_named
 from shared.formats.interface import GroupLabel, RenderContext
 from shared.graph.objects import Group
 from shared.snapshots.blobs import BlobContainer
-from shared.snapshots.parts import PartReader
-from shared.snapshots.shuffle import RowFile, read_rows
+from shared.snapshots.parts import open_part
+from shared.snapshots.shuffle import Cut, RowFile, read_rows
 from shared.snapshots.state import Built, Checkpoint, Published, Run, Stage, StateStore
 
 type EdgeTable = dict[str, int]
@@ -72,22 +73,32 @@ class Builder:
                 return await (self._members(bucket) if stage == "members" else self._groups(bucket))
 
     async def _members(self, bucket: int) -> Built:
-        output = Output("users", self._renderings["members"])
         if self._in.run.kind == "full":
+            output = Output("users", self._renderings["members"])
             return await full.build_members(self._in, bucket, output, await self._reported_groups())
-        before = await self._before("users", "members", bucket)
-        return await incremental.build_members(self._in, bucket, output, before)
+        users = await self._patched("users", "members", USER_LINES, self._in.run.cut, bucket)
+        return await incremental.build_members(self._in, bucket, users)
 
     async def _groups(self, bucket: int) -> Built:
-        output = Output("groups", self._renderings["groups"])
         table, counts = await self._edge_table(bucket)
         if self._in.run.kind == "full":
+            output = Output("groups", self._renderings["groups"])
             built = await full.build_groups(self._in, bucket, output, counts, await self._reported_groups())
         else:
-            before = await self._before("groups", "groups", bucket)
-            built = await incremental.build_groups(self._in, bucket, output, before, counts)
+            groups = await self._patched("groups", "groups", GROUP_LINES, self._in.run.group_cut, bucket)
+            built = await incremental.build_groups(self._in, bucket, groups, counts)
         built.edge_table = await self._state.keep(encode_edge_table(table))
         return built
+
+    async def _patched[R](
+        self, dataset: str, stage: Stage, decoder: msgspec.json.Decoder[R], cut: Cut, bucket: int
+    ) -> PatchedBucket[R]:
+        """A bucket of the last snapshot, for an incremental run to change."""
+        assert self._in.previous is not None
+        parts = self._in.previous.parts
+        renderings = {name: (parts[name][bucket], render) for name, render in self._renderings[stage].items()}
+        before = await open_part(self._in.output, parts[dataset][bucket])
+        return PatchedBucket(dataset, before, renderings, decoder, cut, bucket)
 
     async def _reported_groups(self) -> set[str]:
         """All groups that the deltas told of, for the drift."""
@@ -97,10 +108,6 @@ class Builder:
             for bucket in range(cut.buckets):
                 self._reported |= await self._in.reported("groups-reported", "reported", cut, bucket)
         return self._reported
-
-    async def _before(self, dataset: str, stage: Stage, bucket: int) -> dict[str, PartReader]:
-        datasets = [dataset, *self._renderings[stage]]
-        return {name: await self._in.previous_part(name, bucket) for name in datasets}
 
     async def _edge_table(self, bucket: int) -> tuple[EdgeTable, dict[str, tuple[int, int]]]:
         """Where the groups of a bucket have edges; and how many members and owners each of them has, in an

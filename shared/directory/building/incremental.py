@@ -1,241 +1,266 @@
-"""The buckets of an incremental run: what was touched is changed, everything else is copied as it is stored.
+"""The buckets of an incremental run: what was told of is changed, everything else is copied as it is stored.
 
-A segment is touched if something of one of its users was read, or if the bucket has members of a group that
-came, went or changed its name. Edges are looked at again only where one of them, or who is alive, changed.
+A user is looked at if something of it was read, if one of its edges came or went, or if a group that its
+rendering shows changed its name. Lines of other users stay bytes, and segments without such a user stay
+compressed. Edges are looked at only where one of them, or one of their ends, came or went.
 """
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from shared.directory import records
+from shared.directory.building.edges import MovedEdges, Moves, edge_segments, move_edges
 from shared.directory.building.full import reason_of
 from shared.directory.building.inputs import (
-    GROUP_LINES,
     MEMBERSHIP_LINES,
-    USER_LINES,
     BuildInput,
     authentication_of,
     sign_ins_of,
 )
-from shared.directory.building.output import (
-    EdgeCounts,
-    Output,
-    count_edges,
-    store_changes,
-    store_counts,
-    store_edges,
-    store_hidden,
-)
-from shared.directory.changes import compare, compare_memberships
+from shared.directory.building.output import EdgeCounts, store_changes, store_counts, store_hidden
+from shared.directory.building.patch import PatchedBucket
+from shared.directory.changes import compare
 from shared.directory.groups import apply_group, read_group_changes
-from shared.directory.memberships import EDGES, Edge, apply_edges, as_published, edge_of, resolve
+from shared.directory.memberships import EDGES, Edge, edge_of
+from shared.directory.records import Relation
 from shared.directory.users import apply_user, read_changes
 from shared.errors import InvalidPage
-from shared.graph.objects import ObjectId
+from shared.graph import objects
 from shared.graph.paging import decode_objects
-from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.manifest import ChangeCounts
-from shared.snapshots.parts import PartReader, StoredPart, open_part
-from shared.snapshots.shuffle import DIGITS
+from shared.snapshots.parts import PartPatch, open_part
+from shared.snapshots.shuffle import BucketRows
 from shared.snapshots.state import Built
 
-_id_lines = msgspec.json.Decoder(ObjectId)
+
+class _Told(msgspec.Struct, gc=False):
+    """As much of a user's row as says whether the user is there."""
+
+    id: str
+    removed: objects.Removed | None = msgspec.field(default=None, name="@removed")
 
 
-class _Segment:
-    """One touched segment: its users as the last snapshot has them, and as they are now."""
-
-    def __init__(self, known: list[records.User]) -> None:
-        self.known = {user.id: user for user in known}
-        self.now = dict(self.known)
-        self.tombstones: dict[str, str] = {}
-
-    def apply(self, rows: bytes) -> bool:
-        """Apply what was read of users. True if one came or went."""
-        changed, self.tombstones = read_changes(rows)
-        for object_id, document in changed.items():
-            try:
-                self.now[object_id] = apply_user(document, self.known.get(object_id))
-            except ValueError:
-                raise InvalidPage(f"users: {object_id} has a time that cannot be read.") from None
-        for object_id in self.tombstones:
-            self.now.pop(object_id, None)
-        return self.now.keys() != self.known.keys()
-
-    def users(self) -> Iterable[records.User]:
-        """The users as they are now, to be changed: the last snapshot's records stay as they are."""
-        for object_id, user in self.now.items():
-            if user is self.known.get(object_id):
-                user = self.now[object_id] = msgspec.structs.replace(user)
-            yield user
+_told = msgspec.json.Decoder(list[_Told])
 
 
-async def build_members(
-    shared: BuildInput, bucket: int, output: Output, before: dict[str, PartReader]
-) -> Built:
-    """Users and edges of one bucket. `before` has the last snapshot's parts of users and their renderings."""
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What was read for one bucket."""
+
+    users: BucketRows
+    edges: BucketRows
+    authentication: BucketRows
+    sign_ins: BucketRows
+
+    @classmethod
+    async def read(cls, shared: BuildInput, bucket: int) -> "_Rows":
+        cut = shared.run.cut
+        return cls(
+            await shared.rows("users", "users", cut, bucket),
+            await shared.rows("groups", "edges", cut, bucket),
+            await shared.rows("authentication", "authentication", cut, bucket),
+            await shared.rows("sign-in", "sign-in", cut, bucket),
+        )
+
+
+async def build_members(shared: BuildInput, bucket: int, users: PatchedBucket[records.User]) -> Built:
+    """Users and edges of one bucket."""
     run, previous = shared.run, shared.previous
     assert previous is not None
-    user_rows = await shared.rows("users", "users", run.cut, bucket)
-    edge_rows = await shared.rows("groups", "edges", run.cut, bucket)
-    authentication_rows = await shared.rows("authentication", "authentication", run.cut, bucket)
-    sign_in_rows = await shared.rows("sign-in", "sign-in", run.cut, bucket)
-    replaced = shared.replaced
-    everything = bool(replaced) or bucket in run.relabelled
+    rows = await _Rows.read(shared, bucket)
+    memberships, hidden = previous.parts["memberships"][bucket], previous.hidden[bucket]
+    moves = _moves(shared, bucket, users, rows)
+    moved = MovedEdges(hidden=[])
+    if moves.any:
+        before = await open_part(shared.output, memberships)
+        patch = PartPatch(before, edge_segments(before))
+        known_hidden = (await open_part(shared.state, hidden)).all(MEMBERSHIP_LINES)
+        moved = move_edges(before, patch, [edge_of(one) for one in known_hidden], moves)
+        memberships = await patch.store(shared.output, "parts/memberships")
+        hidden = await store_hidden(shared.state, moved.hidden)
 
-    segments: dict[int, _Segment] = {}
-    moved = bucket in run.relabelled or edge_rows.any()
-    for number in range(run.cut.segments):
-        if everything or any(rows.has(number) for rows in (user_rows, edge_rows, authentication_rows)):
-            segment = segments[number] = _Segment(before["users"].segment(number, USER_LINES))
-            moved |= segment.apply(user_rows.segment(number))
-
-    memberships: StoredPart | None = previous.parts["memberships"][bucket]
-    hidden = previous.hidden[bucket]
-    edge_changes: list[records.Change] = []
-    edge_counts = ChangeCounts()
-    counts: EdgeCounts = {}
-    if moved:
-        known_edges = await _edges(shared.output, memberships)
-        known_hidden = await _edges(shared.state, hidden)
-        still_hidden = [edge for edge in known_hidden if edge[0] not in shared.retold]
-        received = decode_objects(edge_rows.all(), EDGES, "memberships")
-        alive = {
-            one.id
-            for number in range(run.cut.segments)
-            if number not in segments
-            for one in before["users"].segment(number, _id_lines)
-        }
-        alive.update(object_id for segment in segments.values() for object_id in segment.now)
-        visible, kept_back = resolve(
-            apply_edges([*known_edges, *still_hidden], received), alive, shared.labels
-        )
-        visible, kept_back = as_published(visible), as_published(kept_back)
-        _regroup(segments.values(), visible)
-        edge_changes, edge_counts = compare_memberships(known_edges, visible)
-        memberships = await store_edges(shared.output, "parts/memberships", visible)
-        hidden = await store_hidden(shared.state, kept_back)
-        counts = _changed_counts(count_edges(known_edges, known_hidden), count_edges(visible, kept_back))
-
+    linked = _Linked(moved, users)
     changes: list[records.Change] = []
-    user_counts = ChangeCounts()
+    counts = ChangeCounts()
     with_authentication = previous.counted["authentication"][bucket]
     with_sign_in = previous.counted["sign-in"][bucket]
+    replaced = shared.replaced
     for number in range(run.cut.segments):
-        if number not in segments:
-            output.copy(number, before)
+        wanted = linked.by_segment.get(number, set())
+        if not (replaced or wanted or rows.users.has(number) or rows.authentication.has(number)):
             continue
-        segment = segments[number]
-        with_authentication -= sum(1 for user in segment.known.values() if user.authentication is not None)
-        with_sign_in -= sum(1 for user in segment.known.values() if user.sign_in is not None)
-        authentication = authentication_of(authentication_rows.segment(number))
-        if authentication or "authentication" in replaced:
-            for user in segment.users():
-                kept = None if "authentication" in replaced else user.authentication
-                user.authentication = authentication.get(user.id, kept)
-        if "sign-in" in replaced:
-            sign_ins = sign_ins_of(sign_in_rows.segment(number))
-            for user in segment.users():
-                user.sign_in = sign_ins.get(user.id)
-        now = [segment.now[object_id] for object_id in sorted(segment.now)]
+        segment = users.segment(number)
+        documents, tombstones = read_changes(rows.users.segment(number))
+        authentication = authentication_of(rows.authentication.segment(number))
+        sign_ins = sign_ins_of(rows.sign_ins.segment(number)) if "sign-in" in replaced else {}
+        ids = {*documents, *tombstones, *authentication, *wanted, *(segment.ids if replaced else ())}
+        known = segment.records(ids)
+        now: dict[str, records.User] = {}
+        for object_id in sorted(ids - tombstones.keys()):
+            record = _changed(documents.get(object_id), known.get(object_id), object_id)
+            if record is None:
+                continue
+            linked.regroup(record)
+            if "authentication" in replaced:
+                record.authentication = None
+            record.authentication = authentication.get(object_id, record.authentication)
+            if "sign-in" in replaced:
+                record.sign_in = sign_ins.get(object_id)
+            now[object_id] = record
         changed, counted = compare(
-            "users", segment.known, now, run.started_at, reason_of(segment.tombstones, None)
+            "users", known, list(now.values()), run.started_at, reason_of(tombstones, None)
         )
-        output.add(now)
+        written = {change.id for change in changed} | moved.shown
+        users.change(
+            number,
+            {object_id: record for object_id, record in now.items() if object_id in written},
+            known.keys() - now.keys(),
+        )
         changes += changed
-        user_counts.add(counted)
-        with_authentication += sum(1 for user in now if user.authentication is not None)
-        with_sign_in += sum(1 for user in now if user.sign_in is not None)
+        counts.add(counted)
+        for some, step in ((known, -1), (now, 1)):
+            with_authentication += step * sum(user.authentication is not None for user in some.values())
+            with_sign_in += step * sum(user.sign_in is not None for user in some.values())
         await asyncio.sleep(0)
 
-    unchanged = previous.parts["users"][bucket] if user_counts == ChangeCounts() else None
     return Built(
-        parts={**await output.store(shared.output, unchanged), "memberships": memberships},
-        changes={"users": user_counts, "memberships": edge_counts},
-        changes_part=await store_changes(shared.output, run, bucket, [*edge_changes, *changes]),
-        counts=await store_counts(shared.state, run, bucket, counts, run.group_cut),
+        parts={**await users.store(shared.output), "memberships": memberships},
+        changes={"users": counts, "memberships": moved.counted},
+        changes_part=await store_changes(shared.output, run, bucket, [*moved.changes, *changes]),
+        counts=await store_counts(shared.state, run, bucket, moved.counts, run.group_cut),
         hidden=hidden,
         authentication_rows=with_authentication,
         sign_in_rows=with_sign_in,
     )
 
 
+def _moves(shared: BuildInput, bucket: int, users: PatchedBucket[records.User], rows: _Rows) -> Moves:
+    """What came and went in this bucket, of users and of edges."""
+    came: set[str] = set()
+    gone: dict[str, records.User] = {}
+    for number in range(shared.run.cut.segments):
+        if rows.users.has(number):
+            told = decode_objects(rows.users.segment(number), _told, "users")
+            there = {one.id: one.removed is None for one in told}
+            segment = users.segment(number)
+            came.update(one for one, is_there in there.items() if is_there and one not in segment)
+            gone |= segment.records(one for one, is_there in there.items() if not is_there)
+    return Moves(
+        received=decode_objects(rows.edges.all(), EDGES, "memberships"),
+        came=came,
+        gone=gone,
+        groups=shared.relabelled if bucket in shared.run.relabelled else set(),
+        retold=shared.retold,
+        labels=shared.labels,
+        was_user=users.__contains__,
+    )
+
+
+class _Linked:
+    """The users to whom edges came, or from whom they went."""
+
+    def __init__(self, moved: MovedEdges, users: PatchedBucket[records.User]) -> None:
+        self._joined = _by_user(moved.joined)
+        self._left = _by_user(moved.left)
+        self.by_segment: dict[int, set[str]] = {}
+        """The ids of these users, and of those whose rendering shows a group that changed."""
+        for object_id in {*self._joined, *self._left, *moved.shown}:
+            self.by_segment.setdefault(users.number_of(object_id), set()).add(object_id)
+
+    def regroup(self, user: records.User) -> None:
+        """Give a user the groups that it has now."""
+        joined, left = self._joined.get(user.id, ()), self._left.get(user.id, ())
+        if joined or left:
+            user.groups = _applied(user.groups, "member", joined, left)
+            user.owned_groups = _applied(user.owned_groups, "owner", joined, left)
+
+
+def _by_user(edges: Iterable[Edge]) -> dict[str, list[Edge]]:
+    found: dict[str, list[Edge]] = {}
+    for edge in edges:
+        if edge[3] == "user":
+            found.setdefault(edge[2], []).append(edge)
+    return found
+
+
+def _applied(
+    groups: list[str] | None, relation: Relation, joined: Iterable[Edge], left: Iterable[Edge]
+) -> list[str]:
+    now = set(groups or ()).difference(edge[0] for edge in left if edge[1] == relation)
+    return sorted(now.union(edge[0] for edge in joined if edge[1] == relation))
+
+
+def _changed(
+    document: dict[str, Any] | None, known: records.User | None, object_id: str
+) -> records.User | None:
+    """A user after what was read, to be changed further; None for one who is not there."""
+    if document is None:
+        return msgspec.structs.replace(known) if known is not None else None
+    try:
+        record = apply_user(document, known)
+    except ValueError:
+        raise InvalidPage(f"users: {object_id} has a time that cannot be read.") from None
+    if known is None:
+        record.groups, record.owned_groups = [], []
+    return record
+
+
 async def build_groups(
-    shared: BuildInput,
-    bucket: int,
-    output: Output,
-    before: dict[str, PartReader],
-    edge_counts: EdgeCounts,
+    shared: BuildInput, bucket: int, groups: PatchedBucket[records.Group], edge_counts: EdgeCounts
 ) -> Built:
     """Groups of one bucket. `edge_counts` has how many more members and owners they have."""
-    run, previous = shared.run, shared.previous
-    assert previous is not None
+    run = shared.run
     rows = await shared.rows("groups", "groups", run.group_cut, bucket)
-    table, first = run.group_cut.table(), bucket * run.group_cut.segments
-    recounted = {table[group_id[:DIGITS]] - first for group_id in edge_counts}
+    recounted: dict[int, set[str]] = {}
+    for group_id in edge_counts:
+        recounted.setdefault(groups.number_of(group_id), set()).add(group_id)
     changes: list[records.Change] = []
     counts = ChangeCounts()
     for number in range(run.group_cut.segments):
         if number not in recounted and not rows.has(number):
-            output.copy(number, before)
             continue
-        known = {group.id: group for group in before["groups"].segment(number, GROUP_LINES)}
-        now = dict(known)
-        for object_id, group in read_group_changes(rows.segment(number)).items():
-            if group.removed:
-                now.pop(object_id, None)
+        told = read_group_changes(rows.segment(number))
+        ids = {*told, *recounted.get(number, ())}
+        known = groups.segment(number).records(ids)
+        now: dict[str, records.Group] = {}
+        for object_id in sorted(ids):
+            record = _changed_group(told.get(object_id), known.get(object_id), object_id)
+            if record is None:
                 continue
-            try:
-                now[object_id] = apply_group(group, known.get(object_id))
-            except ValueError:
-                raise InvalidPage(f"groups: {object_id} has a time that cannot be read.") from None
-        for object_id, record in now.items():
-            if object_id in edge_counts:
-                if record is known.get(object_id):
-                    record = now[object_id] = msgspec.structs.replace(record)
-                members, owners = edge_counts[object_id]
-                record.member_count = (record.member_count or 0) + members
-                record.owner_count = (record.owner_count or 0) + owners
-        listed = [now[object_id] for object_id in sorted(now)]
-        changed, counted = compare("groups", known, listed, run.started_at)
-        output.add(listed)
+            members, owners = edge_counts.get(object_id, (0, 0))
+            record.member_count = (record.member_count or 0) + members
+            record.owner_count = (record.owner_count or 0) + owners
+            now[object_id] = record
+        changed, counted = compare("groups", known, list(now.values()), run.started_at)
+        written = {change.id for change in changed}
+        groups.change(
+            number,
+            {object_id: record for object_id, record in now.items() if object_id in written},
+            known.keys() - now.keys(),
+        )
         changes += changed
         counts.add(counted)
         await asyncio.sleep(0)
-    unchanged = previous.parts["groups"][bucket] if counts == ChangeCounts() else None
     return Built(
-        parts=await output.store(shared.output, unchanged),
+        parts=await groups.store(shared.output),
         changes={"groups": counts},
         changes_part=await store_changes(shared.output, run, run.cut.buckets + bucket, changes),
     )
 
 
-def _regroup(segments: Iterable[_Segment], visible: list[Edge]) -> None:
-    """Give the users of touched segments their groups anew."""
-    groups: dict[str, list[str]] = {}
-    owned: dict[str, list[str]] = {}
-    for group_id, relation, member_id, kind in visible:
-        if kind == "user":
-            (groups if relation == "member" else owned).setdefault(member_id, []).append(group_id)
-    for segment in segments:
-        for user in segment.users():
-            user.groups = groups.get(user.id, [])
-            user.owned_groups = owned.get(user.id, [])
-
-
-def _changed_counts(before: EdgeCounts, now: EdgeCounts) -> EdgeCounts:
-    """How many more edges those groups have that have others than before."""
-    changed = {}
-    for group_id in before.keys() | now.keys():
-        had, has = before.get(group_id), now.get(group_id)
-        if had != has:
-            (members, owners), (were_members, were_owners) = has or (0, 0), had or (0, 0)
-            changed[group_id] = (members - were_members, owners - were_owners)
-    return changed
-
-
-async def _edges(container: BlobContainer, part: StoredPart | None) -> list[Edge]:
-    reader = await open_part(container, part)
-    return [edge_of(one) for one in reader.all(MEMBERSHIP_LINES)]
+def _changed_group(
+    told: objects.Group | None, known: records.Group | None, object_id: str
+) -> records.Group | None:
+    """A group after what was read, with the counts that it had; None for one that is not there."""
+    if told is None:
+        return msgspec.structs.replace(known) if known is not None else None
+    if told.removed:
+        return None
+    try:
+        return apply_group(told, known)
+    except ValueError:
+        raise InvalidPage(f"groups: {object_id} has a time that cannot be read.") from None

@@ -1,6 +1,6 @@
 """What all buckets of a run share, and how a bucket's rows and the last snapshot's records are reached."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from shared.formats.interface import GroupLabel
 from shared.graph import objects
 from shared.graph.paging import decode_objects
 from shared.snapshots.blobs import BlobContainer
-from shared.snapshots.parts import PartReader, open_part
+from shared.snapshots.parts import open_part
 from shared.snapshots.shuffle import DIGITS, BucketRows, Cut, read_rows
 from shared.snapshots.state import Checkpoint, Published, Run
 
@@ -47,6 +47,8 @@ class BuildInput:
     cloud: Cloud
     state: BlobContainer
     output: BlobContainer
+    relabelled: set[str] = field(default_factory=set)
+    """Groups of an incremental run that came, went, or changed what a rendering of their members shows."""
 
     @property
     def replaced(self) -> set[str]:
@@ -126,11 +128,6 @@ class BuildInput:
             return None
         listed = await self.previous_records("memberships", bucket, self.run.cut, MEMBERSHIP_LINES)
         return sorted(map(edge_of, listed))
-
-    async def previous_part(self, dataset: str, bucket: int) -> PartReader:
-        """The last snapshot's part of the same bucket, for an incremental run."""
-        assert self.previous is not None
-        return await open_part(self.output, self.previous.parts[dataset][bucket])
 
 
 def authentication_of(rows: bytes) -> dict[str, records.Authentication]:

@@ -1,7 +1,7 @@
 """What a bucket comes to: parts in the making, and what the next stage and the next run need of it."""
 
 from collections.abc import Callable, Sequence
-from itertools import batched, groupby
+from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -10,11 +10,12 @@ import msgspec
 from shared.directory import records
 from shared.directory.memberships import Edge, membership
 from shared.snapshots.blobs import BlobContainer
-from shared.snapshots.parts import PartReader, PartRef, PartWriter, StoredPart
-from shared.snapshots.shuffle import Cut, RowFile, RowWriter
+from shared.snapshots.parts import PartRef, PartWriter, StoredPart
+from shared.snapshots.shuffle import DIGITS, POSITIONS, Cut, RowFile, RowWriter
 from shared.snapshots.state import KEPT, Run, StateStore
 
-EDGES_AT_ONCE = 256
+SEGMENT_EDGES = 128
+"""Most edges that a segment of memberships holds on average."""
 
 type EdgeCounts = dict[str, tuple[int, int]]
 """Published members and owners of each group, in one members' bucket; in an incremental run, how many more. A
@@ -33,16 +34,10 @@ class Output:
         self._rendered = [(rendered, render, PartWriter()) for rendered, render in renderings.items()]
 
     def add(self, now: Sequence[Any]) -> None:
-        """The next segment, made anew."""
+        """The next segment."""
         self._records.add(now)
         for _, render, part in self._rendered:
             part.add([render(record) for record in now])
-
-    def copy(self, number: int, before: dict[str, PartReader]) -> None:
-        """The next segment, as the last snapshot has it."""
-        self._records.copy(*before[self._dataset].member(number))
-        for dataset, _, part in self._rendered:
-            part.copy(*before[dataset].member(number))
 
     async def store(
         self, output: BlobContainer, unchanged: StoredPart | None
@@ -56,10 +51,20 @@ class Output:
 
 
 async def store_edges(container: BlobContainer, folder: str, edges: Sequence[Edge]) -> StoredPart | None:
-    """A part of memberships; `edges` are in the order in which they are published."""
+    """A part of memberships, cut by their groups; `edges` are in the order in which they are published."""
     part = PartWriter()
-    for some in batched(edges, EDGES_AT_ONCE * 16, strict=False):
+    segments = 1
+    while segments * SEGMENT_EDGES < len(edges):
+        segments *= 2
+    table = Cut(1, min(segments, POSITIONS)).table()
+    following = 0
+    for number, some in groupby(edges, lambda edge: table[edge[0][:DIGITS]]):
+        for _ in range(following, number):
+            part.add([])
         part.add([membership(edge) for edge in some])
+        following = number + 1
+    for _ in range(following, segments):
+        part.add([])
     return await part.store(container, folder)
 
 

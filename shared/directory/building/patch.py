@@ -1,0 +1,131 @@
+"""The parts of one bucket in which single records change: the records' own, and each rendering of them.
+
+A line that does not change stays bytes: it is neither decoded nor encoded. Only segments with a changed line
+are compressed anew. Renderings have a line for each record, in the same order, so what is done to a line of
+the records is done to the line of the same number there.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from shared.snapshots.blobs import BlobContainer
+from shared.snapshots.parts import PartPatch, PartReader, StoredPart, open_part
+from shared.snapshots.shuffle import DIGITS, Cut
+
+_ID = b'{"id":"'
+"""How a line of a record begins."""
+
+type _Edit[R] = tuple[int, bool, R | None]
+"""At which line, whether there is one to replace, and the record that comes there, if one does."""
+
+_encode = msgspec.json.Encoder().encode
+_any_record = msgspec.json.Decoder(dict[str, Any])
+
+
+class Segment[R]:
+    """The records of one segment by id, decoded only when they are asked for."""
+
+    def __init__(self, lines: list[bytes], decoder: msgspec.json.Decoder[R]) -> None:
+        self.lines = lines
+        self.ids = list(map(_id_of, lines))
+        """Sorted."""
+        self._decoder = decoder
+
+    def find(self, object_id: str) -> tuple[int, bool]:
+        """Where the record is, or would be, and whether it is there."""
+        at = bisect_left(self.ids, object_id)
+        return at, at < len(self.ids) and self.ids[at] == object_id
+
+    def __contains__(self, object_id: str) -> bool:
+        return self.find(object_id)[1]
+
+    def records(self, wanted: Iterable[str]) -> dict[str, R]:
+        """Those of the wanted records that are there."""
+        found = {}
+        for object_id in wanted:
+            at, there = self.find(object_id)
+            if there:
+                found[object_id] = self._decoder.decode(self.lines[at])
+        return found
+
+
+class PatchedBucket[R]:
+    """One bucket of records and its renderings, while a run changes some of them."""
+
+    def __init__(
+        self,
+        dataset: str,
+        before: PartReader,
+        renderings: Mapping[str, tuple[StoredPart | None, Callable[[R], Any]]],
+        decoder: msgspec.json.Decoder[R],
+        cut: Cut,
+        bucket: int,
+    ) -> None:
+        """`before` is the last snapshot's part of the records; each rendering comes with its own."""
+        self._dataset = dataset
+        self._before = before
+        self._renderings = renderings
+        self._decoder = decoder
+        self._cut = cut
+        self._table, self._first = cut.table(), bucket * cut.segments
+        self._segments: dict[int, Segment[R]] = {}
+        self._edits: dict[int, list[_Edit[R]]] = {}
+
+    def number_of(self, object_id: str) -> int:
+        """The segment of an id, which is one of this bucket."""
+        return self._table[object_id[:DIGITS]] - self._first
+
+    def segment(self, number: int) -> Segment[R]:
+        """A segment as the last snapshot has it."""
+        segment = self._segments.get(number)
+        if segment is None:
+            segment = self._segments[number] = Segment(self._before.lines(number), self._decoder)
+        return segment
+
+    def __contains__(self, object_id: str) -> bool:
+        """Whether the last snapshot has the record."""
+        return object_id in self.segment(self.number_of(object_id))
+
+    def change(self, number: int, now: Mapping[str, R], gone: Collection[str]) -> None:
+        """Put these records into a segment, in place of those that have their ids, and take others away.
+
+        To be done once for each segment, and last.
+        """
+        segment = self._segments.pop(number)
+        # From the end, so that an earlier line keeps its number.
+        edits = [(*segment.find(one), now.get(one)) for one in sorted({*now, *gone}, reverse=True)]
+        if edits:
+            self._edits[number] = edits
+
+    async def store(self, output: BlobContainer) -> dict[str, StoredPart | None]:
+        """The parts by dataset; one in which no line changed is the last snapshot's."""
+        parts = {self._dataset: await self._store(output, self._dataset, self._before, _encode)}
+        for name, (part, render) in self._renderings.items():
+            parts[name] = part
+            if self._edits:
+                before = await open_part(output, part)
+                parts[name] = await self._store(output, name, before, lambda record: _encode(render(record)))  # noqa: B023
+        return parts
+
+    async def _store(
+        self, output: BlobContainer, dataset: str, before: PartReader, encode: Callable[[R], bytes]
+    ) -> StoredPart | None:
+        patch = PartPatch(before, self._cut.segments)
+        for number, edits in self._edits.items():
+            had = before.lines(number)
+            lines = list(had)
+            for at, there, record in edits:
+                lines[at : at + there] = () if record is None else (encode(record),)
+            if lines != had:
+                patch.put(number, lines)
+        return await patch.store(output, f"parts/{dataset}")
+
+
+def _id_of(line: bytes) -> str:
+    end = line.index(b'"', len(_ID))
+    written = line[len(_ID) : end]
+    # An id that is no GUID may be written with escapes.
+    return str(_any_record.decode(line)["id"]) if b"\\" in written else written.decode()

@@ -63,14 +63,17 @@ class StorageClients:
     def container(self, name: str) -> "ContainerClient":
         from azure.storage.blob.aio import ContainerClient
 
+        from shared.snapshots.blobs import CLIENT_OPTIONS
+
+        options = {**self._options, **CLIENT_OPTIONS}
         if self._settings.connection_string:
             with _explained_connection_string():
                 client = ContainerClient.from_connection_string(
-                    self._settings.connection_string, name, **self._options
+                    self._settings.connection_string, name, **options
                 )
         else:
             client = ContainerClient(
-                self._settings.blob_uri or "", name, credential=self._identity(), **self._options
+                self._settings.blob_uri or "", name, credential=self._identity(), **options
             )
         self._stack.push_async_callback(client.close)
         return client

@@ -25,7 +25,7 @@ from shared.formats.interface import RenderContext
 from shared.graph import queries
 from shared.graph.client import GraphClient
 from shared.graph.policy import Usage
-from shared.snapshots.blobs import BlobContainer
+from shared.snapshots.blobs import CLIENT_OPTIONS, BlobContainer
 from shared.snapshots.manifest import Manifest, read_manifest, read_pointer
 from shared.snapshots.state import Run, Stage, StateStore
 
@@ -162,7 +162,7 @@ async def engine(
     use = StorageUse()
     date = _FIRST_RUN + number * _BETWEEN_RUNS
     async with (
-        BlobServiceClient.from_connection_string(os.environ[STORAGE]) as blobs,
+        BlobServiceClient.from_connection_string(os.environ[STORAGE], **CLIENT_OPTIONS) as blobs,
         GraphClient(ConstantCredential(), origin, settings.cloud.graph_scope) as graph,  # type: ignore[arg-type]
     ):
 

@@ -27,7 +27,7 @@ from shared import events
 from shared.config import Settings
 from shared.directory.building import Builder
 from shared.directory.building.builder import label_groups, read_labels
-from shared.directory.building.inputs import BuildInput
+from shared.directory.building.inputs import BuildInput, replaced_datasets
 from shared.directory.collectors import COLLECTORS
 from shared.directory.collectors.interface import SliceContext
 from shared.directory.planning import buckets_with, touched_groups, touched_members
@@ -367,7 +367,10 @@ class DirectorySync:
             raise StaleMessage(f"run {run.run_id} builds {stage} no longer")
         if await self.state.built(run.run_id, stage, bucket) is None:
             builder = await self._builder_of(run)
-            await self.state.save_built(run.run_id, stage, bucket, await builder.build(stage, bucket))
+            built = await builder.build(stage, bucket)
+            await self.state.save_built(run.run_id, stage, bucket, built)
+            if run.kind == "incremental":
+                builder.built[stage, bucket] = built
         await self._advance(run)
 
     async def _builder_of(self, run: Run) -> Builder:
@@ -387,6 +390,7 @@ class DirectorySync:
                         previous=previous,
                         labels=groups.labels,
                         retold=groups.retold,
+                        kept={} if run.kind == "incremental" else None,
                         relabelled=groups.changed,
                         tenant_id=self.settings.tenant_id,
                         cloud=self.settings.cloud,
@@ -446,13 +450,13 @@ class DirectorySync:
         assert previous is not None
         checkpoints = await self._checkpoints(run)
         if stage == "members":
-            container = self.state.container
-            before = await read_labels(container, previous)
-            groups = await label_groups(container, run, checkpoints["groups"], before)
-            run.relabelled = sorted(await buckets_with(container, run, previous, groups.changed))
-            replaces = (await self._builder_of(run)).replaces
             touched = touched_members(checkpoints.values())
-            touched.update(range(run.cut.buckets) if replaces else run.relabelled)
+            if checkpoints["groups"].files:
+                changed = (await self._builder_of(run)).relabelled
+                run.relabelled = sorted(await buckets_with(self.state.container, run, previous, changed))
+                touched.update(run.relabelled)
+            if replaced_datasets(checkpoints, previous):
+                touched.update(range(run.cut.buckets))
             run.touched = {"members": sorted(touched), "groups": []}
         else:
             assert run.touched is not None
@@ -476,7 +480,6 @@ class DirectorySync:
         members = {number: await self._built(run, "members", number) for number in run.buckets("members")}
         groups = {number: await self._built(run, "groups", number) for number in run.buckets("groups")}
         checkpoints = await self._checkpoints(run)
-        builder = await self._builder_of(run)
         previous = await self._previous(run)
         manifest, published = compose(
             run,
@@ -484,7 +487,7 @@ class DirectorySync:
             members,
             groups,
             previous,
-            labels=await self.state.keep(builder.labels),
+            labels=await self._labels(run, previous),
             tenant_id=self.settings.tenant_id,
             now=self.now(),
         )
@@ -495,6 +498,15 @@ class DirectorySync:
             _published(manifest, built=len(members) + len(groups)).emit()
         self._builder = None
         await self.state.sweep(keep_run=None, keep_published=run.run_id)
+
+    async def _labels(self, run: Run, previous: Published | None) -> str:
+        """Where the names of all groups are kept, after this run."""
+        if previous is not None and run.touched is not None:
+            if not any(run.touched.values()):
+                return previous.labels
+            if not (await self._builder_of(run)).relabelled:
+                return previous.labels
+        return await self.state.keep((await self._builder_of(run)).labels)
 
     def _hold_if_it_shrinks(self, run: Run, manifest: Manifest, previous: Published | None) -> None:
         """Raise `RunHeld` for a run that would remove too much and that nobody has confirmed."""
@@ -517,6 +529,9 @@ class DirectorySync:
             events.RunsSwept(blobs=removed).emit()
 
     async def _built(self, run: Run, stage: Stage, bucket: int) -> Built:
+        builder = self._builder
+        if builder is not None and builder.run_id == run.run_id and (stage, bucket) in builder.built:
+            return builder.built[stage, bucket]
         built = await self.state.built(run.run_id, stage, bucket)
         if built is None:
             raise StaleMessage(f"run {run.run_id} was swept")

@@ -30,6 +30,8 @@ FILE_BYTES = 12 * 1024 * 1024
 """Packed rows held in memory before they are set aside. A build reads a range of each file, so that few large
 files cost it less than many small ones."""
 
+SMALL_FILE_BYTES = 1024 * 1024
+
 STRETCH_SEGMENTS = 64
 """So many segments of a bucket are packed, and later unpacked, together: some thousand objects."""
 
@@ -112,6 +114,11 @@ class RowFile(msgspec.Struct, gc=False):
 
     path: str
     streams: dict[str, list[int]]
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(map(sum, self.streams.values()))
 
 
 class RowWriter:
@@ -267,9 +274,15 @@ def _packs_of(content: bytes, stretches: int) -> list[list[memoryview]]:
 
 
 async def read_rows(
-    container: BlobContainer, files: Iterable[RowFile], stream: str, cut: Cut, bucket: int
+    container: BlobContainer,
+    files: Iterable[RowFile],
+    stream: str,
+    cut: Cut,
+    bucket: int,
+    kept: dict[str, bytes] | None = None,
 ) -> BucketRows:
-    """All rows of one stream and bucket."""
+    """All rows of one stream and bucket. With `kept`, small files are read as a whole, once, and kept there:
+    what changed in an hour costs a request, and not one for each bucket."""
     ranges: list[bytes] = []
     for file in files:
         lengths = file.streams.get(stream)
@@ -281,5 +294,10 @@ async def read_rows(
                 break
             offset += sum(other)
         offset += sum(lengths[:bucket])
-        ranges.append(await container.read_range(file.path, offset, lengths[bucket]))
+        if kept is None or file.size > SMALL_FILE_BYTES:
+            ranges.append(await container.read_range(file.path, offset, lengths[bucket]))
+            continue
+        if file.path not in kept:
+            kept[file.path] = await container.read_range(file.path, 0, file.size)
+        ranges.append(kept[file.path][offset : offset + lengths[bucket]])
     return BucketRows(cut, ranges)

@@ -22,6 +22,9 @@ from shared.snapshots.parts import open_part
 from shared.snapshots.shuffle import Cut, RowFile, read_rows
 from shared.snapshots.state import Built, Checkpoint, Published, Run, Stage, StateStore
 
+LARGEST_PART = 31 * 1024 * 1024
+"""More than a part ever has, and less than where glibc stops to learn."""
+
 type EdgeTable = dict[str, int]
 """Group → the members' buckets that have edges of it, hidden ones too: bucket n is the bit of value 2ⁿ.
 
@@ -40,6 +43,12 @@ class Builder:
         self._in = shared
         self._state = StateStore(shared.state)
         self._turn = asyncio.Lock()
+        self.built: dict[tuple[Stage, int], Built] = {}
+        """What this process built in an incremental run, which the next steps need not read again."""
+        if shared.run.kind == "incremental":
+            # glibc returns freed memory at once if it is larger than any that was freed before, and to get it
+            # again costs more than all else that is done to a part that is copied. So free a large piece.
+            bytes(LARGEST_PART)
         self._counted: list[RowFile] | None = None
         self._reported: set[str] | None = None
         context = RenderContext(shared.tenant_id, shared.cloud, shared.labels)
@@ -54,9 +63,9 @@ class Builder:
         return self._in.run.run_id
 
     @property
-    def replaces(self) -> bool:
-        """Whether values of all users are replaced, so that all buckets have to be built."""
-        return bool(self._in.replaced)
+    def relabelled(self) -> set[str]:
+        """Groups that came, went, or changed what a rendering of their members shows."""
+        return self._in.relabelled
 
     @property
     def labels(self) -> bytes:
@@ -123,7 +132,7 @@ class Builder:
             self._counted = [one.counts for one in built if one and one.counts]
         counts: dict[str, tuple[int, int]] = {}
         for file in self._counted:
-            rows = await read_rows(self._in.state, [file], "counts", run.group_cut, bucket)
+            rows = await read_rows(self._in.state, [file], "counts", run.group_cut, bucket, self._in.kept)
             for group_id, number, members, owners in COUNT_ROWS.decode(rows.all()):
                 table[group_id] = table.get(group_id, 0) | 1 << number
                 before = counts.get(group_id, (0, 0))

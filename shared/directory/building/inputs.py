@@ -1,5 +1,6 @@
 """What all buckets of a run share, and how a bucket's rows and the last snapshot's records are reached."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,31 +48,20 @@ class BuildInput:
     cloud: Cloud
     state: BlobContainer
     output: BlobContainer
+    kept: dict[str, bytes] | None = None
+    """Small files of rows that were read, in an incremental run."""
     relabelled: set[str] = field(default_factory=set)
     """Groups of an incremental run that came, went, or changed what a rendering of their members shows."""
 
     @property
     def replaced(self) -> set[str]:
-        """Optional datasets whose values are replaced for all users: read as a whole, or lost."""
-        replaced = set()
-        for dataset in ("authentication", "sign-in"):
-            checkpoint = self.checkpoints.get(dataset)
-            known = self.previous.optional.get(dataset) if self.previous else None
-            if checkpoint is None:
-                continue
-            if checkpoint.status == "complete":
-                by_user = checkpoint.mode == BY_USER and known is not None and known.mode == BY_USER
-                if not by_user:
-                    replaced.add(dataset)
-            elif known is not None and known.status == "complete":
-                replaced.add(dataset)
-        return replaced
+        return replaced_datasets(self.checkpoints, self.previous)
 
     async def rows(self, dataset: str, stream: str, cut: Cut, bucket: int) -> BucketRows:
         """The rows of a dataset that was read to its end; no rows of one that was not."""
         checkpoint = self.checkpoints.get(dataset)
         files = checkpoint.files if checkpoint is not None and checkpoint.status == "complete" else []
-        return await read_rows(self.state, files, stream, cut, bucket)
+        return await read_rows(self.state, files, stream, cut, bucket, self.kept)
 
     def known_methods(self, before: dict[str, records.User] | None) -> dict[str, records.Authentication]:
         """What stays known of users whose methods are read one by one, and not all of them every time."""
@@ -128,6 +118,23 @@ class BuildInput:
             return None
         listed = await self.previous_records("memberships", bucket, self.run.cut, MEMBERSHIP_LINES)
         return sorted(map(edge_of, listed))
+
+
+def replaced_datasets(checkpoints: Mapping[str, Checkpoint], previous: Published | None) -> set[str]:
+    """Optional datasets whose values are replaced for all users: read as a whole, or lost."""
+    replaced = set()
+    for dataset in ("authentication", "sign-in"):
+        checkpoint = checkpoints.get(dataset)
+        known = previous.optional.get(dataset) if previous else None
+        if checkpoint is None:
+            continue
+        if checkpoint.status == "complete":
+            by_user = checkpoint.mode == BY_USER and known is not None and known.mode == BY_USER
+            if not by_user:
+                replaced.add(dataset)
+        elif known is not None and known.status == "complete":
+            replaced.add(dataset)
+    return replaced
 
 
 def authentication_of(rows: bytes) -> dict[str, records.Authentication]:

@@ -73,7 +73,8 @@ BUCKET_ROWS = 16_384
 """Most objects that a bucket holds on average: what one build message keeps in memory."""
 MAX_BUCKETS = 1_024
 SEGMENT_ROWS = 64
-"""Most objects that a segment holds on average: what stays in the processor's cache."""
+"""Most objects that a segment holds on average: what stays in the processor's cache, and what is packed anew
+where one of them changed."""
 UNKNOWN_SIZE_BUCKETS = 8
 """Where Graph does not tell the size of the directory."""
 LAST_ATTEMPT = 5

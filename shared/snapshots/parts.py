@@ -8,6 +8,7 @@ eighth of zlib's default for a sixth more bytes, and any gzip reader reads it.
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from itertools import accumulate
 from typing import Any
 
@@ -49,7 +50,8 @@ class PartWriter:
     """A part in the making. Segments go in, in the order of the part; only their compressed form is kept."""
 
     def __init__(self) -> None:
-        self._members: list[bytes] = []
+        self._content = BytesIO()
+        self._sizes: list[int] = []
         self._rows: list[int] = []
 
     def add(self, records: Sequence[Any]) -> None:
@@ -58,7 +60,8 @@ class PartWriter:
         if records:
             lines = _encoder.encode_lines(records)
             member = isal_zlib.compress(lines, GZIP_LEVEL, GZIP_WINDOW)
-        self._members.append(member)
+        self._content.write(member)
+        self._sizes.append(len(member))
         self._rows.append(len(records))
 
     async def store(self, container: BlobContainer, folder: str) -> StoredPart | None:
@@ -66,12 +69,11 @@ class PartWriter:
 
         A part that is there already is the same part: writing it again is skipped by the store.
         """
-        sizes = [len(member) for member in self._members]
-        return await _store(container, folder, b"".join(self._members), sizes, self._rows)
+        return await _store(container, folder, self._content.getvalue(), self._sizes, self._rows)
 
     async def store_as(self, container: BlobContainer, path: str) -> PartRef | None:
         """Store the part under a name of its own, for what belongs to one run. None if it has no rows."""
-        content = b"".join(self._members)
+        content = self._content.getvalue()
         if not content:
             return None
         await container.write(path, content, content_type=CONTENT_TYPE)

@@ -1,7 +1,7 @@
 """Rows on their way from the order in which Graph sends them to the bucket in which they are built.
 
 The directory is cut by the leading digits of the objects' ids into **buckets**, the parts that are
-published, and each bucket into **segments** of some hundred objects, which are all that a build works on at a
+published, and each bucket into **segments** of some sixty objects, which are all that a build works on at a
 time: they stay in the processor's cache, and the bucket's lines come out sorted by id.
 
 A collector appends each row to the segment of its id. Once enough is in memory, all of it is packed: a
@@ -14,6 +14,7 @@ other's.
 import hashlib
 import re
 import struct
+import sys
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate, batched, pairwise
@@ -48,12 +49,16 @@ class SegmentTable(dict[str, int]):
 
     def __init__(self, total: int) -> None:
         super().__init__()
-        self._total = total
+        self._numbers = list(range(total))
 
     def __missing__(self, prefix: str) -> int:
-        """Worked out once for each prefix that comes: a small directory has few."""
-        segment = self[prefix] = _position(prefix) * self._total // POSITIONS
-        return segment
+        """Worked out once for each prefix that comes: a small directory has few.
+
+        A large one has all of them, in every table. So tables share the prefixes, and prefixes the numbers.
+        """
+        number = self._numbers[_position(prefix) * len(self._numbers) // POSITIONS]
+        self[sys.intern(prefix)] = number
+        return number
 
 
 _is_number = re.compile(f"[0-9a-f]{{{DIGITS}}}").fullmatch
@@ -218,7 +223,7 @@ class BucketRows:
         self._cut = cut
         self._packs = [pack for content in ranges for pack in _packs_of(content, cut.stretches)]
         self._stretch = -1
-        self._unpacked: list[list[bytes]] = []
+        self._unpacked: list[list[memoryview]] = []
         """Of the current stretch: the rows of its segments, pack by pack."""
 
     def has(self, number: int) -> bool:
@@ -251,8 +256,8 @@ class BucketRows:
             self._stretch = stretch
         return at
 
-    def _unpack(self, piece: memoryview) -> list[bytes]:
-        content = isal_zlib.decompress(piece)
+    def _unpack(self, piece: memoryview) -> list[memoryview]:
+        content = memoryview(isal_zlib.decompress(piece))
         offset = 4 * self._cut.stretch
         rows = []
         for length in struct.unpack_from(f"<{self._cut.stretch}I", content):

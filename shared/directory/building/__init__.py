@@ -4,9 +4,10 @@ Two stages. Members' buckets hold users and the edges that lead to them, so that
 an edge dangles, are known without a second look. Groups' buckets follow, since a group counts its published
 edges. Both do the same with the same input: a bucket that is built twice is the same bytes.
 
-A bucket is worked off segment by segment, some hundred objects at a time, which stay in the processor's
-cache from their decoding to their compression. A full run (`full`) makes all segments from what was read; an
-incremental run (`incremental`) changes those that were touched and copies the others as they are stored.
+A bucket is worked off segment by segment, some sixty objects at a time, which stay in the processor's cache
+from their decoding to their compression. A full run (`full`) makes all segments from what was read. An
+incremental run (`incremental`) changes single lines (`patch`) and edges (`edges`), and copies the rest as it is
+stored.
 """
 
 from shared.directory.building.builder import Builder

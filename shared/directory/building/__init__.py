@@ -6,8 +6,8 @@ edges. Both do the same with the same input: a bucket that is built twice is the
 
 A bucket is worked off segment by segment, some sixty objects at a time, which stay in the processor's cache
 from their decoding to their compression. A full run (`full`) makes all segments from what was read. An
-incremental run (`incremental`) changes single lines (`patch`) and edges (`edges`), and copies the rest as it is
-stored.
+incremental run (`incremental`) changes single lines (`patch`) and edges (`edges`), and copies the rest as it
+is stored.
 """
 
 from shared.directory.building.builder import Builder

@@ -90,5 +90,6 @@ class EncodedGroups(dict[str, msgspec.Raw]):
 
     def __missing__(self, group_id: str) -> msgspec.Raw:
         label = self._labels.get(group_id) or GroupLabel(group_id)
-        encoded = self[group_id] = msgspec.Raw(msgspec.json.encode(self._render(label)))
+        # By the label's own id: another text of the same id would be held for every group.
+        encoded = self[label.id] = msgspec.Raw(msgspec.json.encode(self._render(label)))
         return encoded

@@ -37,7 +37,7 @@ from shared.snapshots.state import Built
 
 async def build_members(shared: BuildInput, bucket: int, output: Output, reported_groups: set[str]) -> Built:
     """Users and edges of one bucket. `reported_groups` are those that the deltas told of."""
-    run = shared.run
+    run, labels = shared.run, shared.labels
     user_rows = await shared.rows("users", "users", run.cut, bucket)
     edge_rows = await shared.rows("groups", "edges", run.cut, bucket)
     authentication_rows = await shared.rows("authentication", "authentication", run.cut, bucket)
@@ -58,7 +58,7 @@ async def build_members(shared: BuildInput, bucket: int, output: Output, reporte
     for segment in range(run.cut.segments):
         users, tombstones = read_users(user_rows.segment(segment))
         received = decode_objects(edge_rows.segment(segment), EDGES, "memberships")
-        visible, kept_back = resolve(in_force(received), users, shared.labels)
+        visible, kept_back = resolve(in_force(received), users, labels)
         known = before[segment] if before is not None else None
         authentication = shared.known_methods(known)
         authentication |= authentication_of(authentication_rows.segment(segment))
@@ -66,7 +66,8 @@ async def build_members(shared: BuildInput, bucket: int, output: Output, reporte
         changed, counted = compare("users", known, now, run.started_at, reason_of(tombstones, gone))
         missed += drift.count_objects(changed, known or {}, reported)
         output.add(now)
-        edges += visible
+        # All that is kept of the segment. Edges of a group share its id: it is most of what one takes in memory.
+        edges += [(labels[edge[0]].id, edge[1], edge[2], edge[3]) for edge in visible]
         hidden += kept_back
         changes += changed
         counts.add(counted)

@@ -1,5 +1,6 @@
 """What a bucket comes to: parts in the making, and what the next stage and the next run need of it."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -54,17 +55,14 @@ async def store_edges(container: BlobContainer, folder: str, edges: Sequence[Edg
     """A part of memberships, cut by their groups; `edges` are in the order in which they are published."""
     part = PartWriter()
     segments = 1
-    while segments * SEGMENT_EDGES < len(edges):
+    while segments * SEGMENT_EDGES < len(edges) and segments < POSITIONS:
         segments *= 2
-    table = Cut(1, min(segments, POSITIONS)).table()
-    following = 0
-    for number, some in groupby(edges, lambda edge: table[edge[0][:DIGITS]]):
-        for _ in range(following, number):
-            part.add([])
-        part.add([membership(edge) for edge in some])
-        following = number + 1
-    for _ in range(following, segments):
-        part.add([])
+    table = Cut(1, segments).table()
+    begin = 0
+    for number in range(segments):
+        end = bisect_right(edges, number, begin, key=lambda edge: table[edge[0][:DIGITS]])
+        part.add([membership(edge) for edge in edges[begin:end]])
+        begin = end
     return await part.store(container, folder)
 
 

@@ -42,9 +42,10 @@ class GroupsCollector(PagedCollector):
         return queries.groups_delta(context.graph)
 
     def count(self, page: Page[Any]) -> int:
-        """A group whose edges go on over pages is counted once, as long as one slice reads them."""
-        new = {group.id for group in page.value} - self._counted
-        self._counted |= new
+        """A group whose edges go on over the next pages is counted once, as long as one slice reads them."""
+        listed = {group.id for group in page.value}
+        new = listed - self._counted
+        self._counted = listed
         return len(new)
 
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:

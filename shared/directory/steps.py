@@ -17,7 +17,7 @@ MAX_DELAY_SECONDS = 6 * 24 * 3600
 
 
 class Step(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """One message: a slice to read, a bucket to build, or what is due next."""
+    """One message: a slice to read, buckets to build, or what is due next."""
 
     run_id: str
     action: Literal["collect", "build", "publish"]
@@ -25,6 +25,8 @@ class Step(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     slice: int | None = None
     stage: Stage | None = None
     bucket: int | None = None
+    more: list[int] = []
+    """Further buckets of the same stage, which an incremental run hardly has to do anything for."""
 
 
 class StepQueue:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import batched
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -75,6 +76,8 @@ MAX_BUCKETS = 1_024
 SEGMENT_ROWS = 64
 """Most objects that a segment holds on average: what stays in the processor's cache, and what is packed anew
 where one of them changed."""
+BUCKETS_A_STEP = 8
+"""That one message of an incremental run builds: most of a bucket is copied, and a message has its price."""
 UNKNOWN_SIZE_BUCKETS = 8
 """Where Graph does not tell the size of the directory."""
 LAST_ATTEMPT = 5
@@ -264,7 +267,7 @@ class DirectorySync:
             if step.action == "collect" and step.dataset and step.slice is not None:
                 await self._collect(run, step.dataset, step.slice)
             elif step.action == "build" and step.stage and step.bucket is not None:
-                await self._build(run, step.stage, step.bucket)
+                await self._build(run, step.stage, [step.bucket, *step.more])
             else:
                 await self._advance(run)
         except StaleMessage as stale:
@@ -363,16 +366,24 @@ class DirectorySync:
         else:
             await self.queue.send(_collect_step(run, checkpoint), outcome.delay)
 
-    async def _build(self, run: Run, stage: Stage, bucket: int) -> None:
+    async def _build(self, run: Run, stage: Stage, buckets: list[int]) -> None:
         if run.status != "building" or run.stage != stage:
             raise StaleMessage(f"run {run.run_id} builds {stage} no longer")
-        if await self.state.built(run.run_id, stage, bucket) is None:
-            builder = await self._builder_of(run)
-            built = await builder.build(stage, bucket)
-            await self.state.save_built(run.run_id, stage, bucket, built)
-            if run.kind == "incremental":
-                builder.built[stage, bucket] = built
+        done = await self._done(run, stage, buckets)
+        for bucket in buckets:
+            if bucket not in done:
+                builder = await self._builder_of(run)
+                built = await builder.build(stage, bucket)
+                await self.state.save_built(run.run_id, stage, bucket, built)
+                if run.kind == "incremental":
+                    builder.built[stage, bucket] = built
         await self._advance(run)
+
+    async def _done(self, run: Run, stage: Stage, buckets: list[int]) -> set[int]:
+        """Which of these buckets are built already."""
+        if len(buckets) > 1:
+            return await self.state.built_buckets(run.run_id, stage)
+        return set() if await self.state.built(run.run_id, stage, buckets[0]) is None else set(buckets)
 
     async def _builder_of(self, run: Run) -> Builder:
         async with self._builder_turn:
@@ -569,8 +580,9 @@ class DirectorySync:
             return
         built = await self.state.built_buckets(run.run_id, run.stage)
         missing = [bucket for bucket in run.buckets(run.stage) if bucket not in built]
-        for bucket in missing:
-            await self.queue.send(Step(run.run_id, "build", stage=run.stage, bucket=bucket))
+        at_once = BUCKETS_A_STEP if run.kind == "incremental" else 1
+        for bucket, *more in batched(missing, at_once, strict=False):
+            await self.queue.send(Step(run.run_id, "build", stage=run.stage, bucket=bucket, more=more))
         if not missing:
             await self.queue.send(Step(run.run_id, "publish"))
 

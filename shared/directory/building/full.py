@@ -66,7 +66,7 @@ async def build_members(shared: BuildInput, bucket: int, output: Output, reporte
         changed, counted = compare("users", known, now, run.started_at, reason_of(tombstones, gone))
         missed += drift.count_objects(changed, known or {}, reported)
         output.add(now)
-        # All that is kept of the segment. Edges of a group share its id: it is most of what one takes in memory.
+        # All that is kept of the segment. Edges of a group share its id: most of what one takes in memory.
         edges += [(labels[edge[0]].id, edge[1], edge[2], edge[3]) for edge in visible]
         hidden += kept_back
         changes += changed

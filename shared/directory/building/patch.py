@@ -7,6 +7,7 @@ the records is done to the line of the same number there.
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -72,7 +73,8 @@ class PatchedBucket[R]:
         self._cut = cut
         self._table, self._first = cut.table(), bucket * cut.segments
         self._segments: dict[int, Segment[R]] = {}
-        self._edits: dict[int, list[_Edit[R]]] = {}
+        self._edits: dict[int, tuple[list[bytes], list[_Edit[R]]]] = {}
+        """By segment: its lines before, and what becomes of them."""
 
     def number_of(self, object_id: str) -> int:
         """The segment of an id, which is one of this bucket."""
@@ -98,7 +100,7 @@ class PatchedBucket[R]:
         # From the end, so that an earlier line keeps its number.
         edits = [(*segment.find(one), now.get(one)) for one in sorted({*now, *gone}, reverse=True)]
         if edits:
-            self._edits[number] = edits
+            self._edits[number] = (segment.lines, edits)
 
     async def store(self, output: BlobContainer) -> dict[str, StoredPart | None]:
         """The parts by dataset; one in which no line changed is the last snapshot's."""
@@ -107,21 +109,25 @@ class PatchedBucket[R]:
             parts[name] = part
             if self._edits:
                 before = await open_part(output, part)
-                parts[name] = await self._store(output, name, before, lambda record: _encode(render(record)))  # noqa: B023
+                parts[name] = await self._store(output, name, before, partial(_line_of, render))
         return parts
 
     async def _store(
         self, output: BlobContainer, dataset: str, before: PartReader, encode: Callable[[R], bytes]
     ) -> StoredPart | None:
         patch = PartPatch(before, self._cut.segments)
-        for number, edits in self._edits.items():
-            had = before.lines(number)
+        for number, (records, edits) in self._edits.items():
+            had = records if dataset == self._dataset else before.lines(number)
             lines = list(had)
             for at, there, record in edits:
                 lines[at : at + there] = () if record is None else (encode(record),)
             if lines != had:
                 patch.put(number, lines)
         return await patch.store(output, f"parts/{dataset}")
+
+
+def _line_of[R](render: Callable[[R], Any], record: R) -> bytes:
+    return _encode(render(record))
 
 
 def _id_of(line: bytes) -> str:

@@ -73,7 +73,7 @@ log = logging.getLogger(__name__)
 BUCKET_ROWS = 16_384
 """Most objects that a bucket holds on average: what one build message keeps in memory."""
 MAX_BUCKETS = 1_024
-SEGMENT_ROWS = 64
+SEGMENT_ROWS = 32
 """Most objects that a segment holds on average: what stays in the processor's cache, and what is packed anew
 where one of them changed."""
 BUCKETS_A_STEP = 8

@@ -1,7 +1,7 @@
 """Rows on their way from the order in which Graph sends them to the bucket in which they are built.
 
 The directory is cut by the leading digits of the objects' ids into **buckets**, the parts that are
-published, and each bucket into **segments** of some sixty objects, which are all that a build works on at a
+published, and each bucket into **segments** of some thirty objects, which are all that a build works on at a
 time: they stay in the processor's cache, and the bucket's lines come out sorted by id.
 
 A collector appends each row to the segment of its id. Once enough is in memory, all of it is packed: a
@@ -33,7 +33,7 @@ files cost it less than many small ones."""
 
 SMALL_FILE_BYTES = 1024 * 1024
 
-STRETCH_SEGMENTS = 64
+STRETCH_SEGMENTS = 128
 """So many segments of a bucket are packed, and later unpacked, together: some thousand objects."""
 
 COMPRESSION_LEVEL = 0

@@ -196,7 +196,7 @@ async def test_segments_that_were_not_touched_are_the_same_bytes(
                     assert (old != new) == touched, (dataset, bucket, number)
                     same, different = same + (old == new), different + (old != new)
     assert (same, different) == (45, 3)
-    assert SEGMENT_ROWS == 64
+    assert SEGMENT_ROWS == 32
 
 
 async def test_user_who_moves_between_groups_without_a_change(account: StorageAccount) -> None:

@@ -75,6 +75,8 @@ async def build_members(shared: BuildInput, bucket: int, output: Output, reporte
         with_sign_in += sum(1 for user in now if user.sign_in is not None)
         await asyncio.sleep(0)
 
+    # What was read makes room for what is written.
+    del user_rows, edge_rows, authentication_rows, sign_in_rows
     edges, hidden = as_published(edges), as_published(hidden)
     edge_changes, edge_counts = compare_memberships(await shared.previous_edges(bucket), edges)
     unchanged_edges = _unchanged(shared, "memberships", bucket, run.cut, edge_counts)

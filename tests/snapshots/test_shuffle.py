@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.snapshots.shuffle import DIGITS, POSITIONS, Cut, RowFile, RowWriter, SegmentTable, read_rows
+from shared.snapshots.shuffle import (
+    DIGITS,
+    POSITIONS,
+    STRETCH_SEGMENTS,
+    Cut,
+    RowFile,
+    RowWriter,
+    SegmentTable,
+    read_rows,
+)
 from tests.snapshots.memory import MemoryContainer
 
 FLUSH = None
@@ -27,7 +36,9 @@ ids = st.one_of(
 """Graph's ids are GUIDs. Nothing breaks, and all stays sorted, if one is not."""
 
 totals = st.sampled_from([2**doublings for doublings in range(17)])
-small_cuts = st.builds(Cut, st.sampled_from((1, 2, 4, 8)), st.sampled_from((1, 2, 4, 8)))
+small_cuts = st.builds(
+    Cut, st.sampled_from((1, 2, 4, 8)), st.sampled_from((1, 2, 4, 8, 2 * STRETCH_SEGMENTS))
+)
 streams = st.dictionaries(st.sampled_from(("users", "edges", "counts")), small_cuts, min_size=1, max_size=3)
 
 
@@ -173,6 +184,39 @@ async def test_what_goes_in_comes_out_by_segment_in_order(
             assert json.loads(rows.all()) == [value for _, _, value in in_turn]
 
 
+@given(scripts())
+async def test_packs_of_one_file_hold_what_as_many_files_would(
+    script: tuple[dict[str, Cut], list[Row | None]],
+) -> None:
+    cuts, actions = script
+    container = MemoryContainer()
+    files = await written(container, cuts, actions)
+    writer = RowWriter(cuts)
+    for action in actions:
+        if action is None:
+            writer.pack()
+        else:
+            name, object_id, value = action
+            writer.add(name, object_id, json.dumps(value).encode())
+    file = await writer.flush(container, "runs/r")
+    assert (file is None) == (not files)
+    assert writer.packed == 0
+    for name, cut in cuts.items():
+        for bucket in range(cut.buckets):
+            expected = await read_rows(container, files, name, cut, bucket)
+            rows = await read_rows(container, [file] if file else [], name, cut, bucket)
+            assert list(rows) == list(expected)
+            assert rows.all() == expected.all()
+            assert rows.any() == expected.any()
+            # Also from the end, and of a file that is read as a whole.
+            kept: dict[str, bytes] = {}
+            again = await read_rows(container, [file] if file else [], name, cut, bucket, kept)
+            for number in reversed(range(cut.segments)):
+                assert again.segment(number) == expected.segment(number)
+                assert again.has(number) == expected.has(number)
+            assert kept == ({file.path: container.blobs[file.path]} if file and rows.any() else {})
+
+
 @given(small_cuts, st.lists(st.one_of(ids, st.just(FLUSH)), max_size=60))
 async def test_segments_that_are_sorted_one_by_one_are_the_directory_sorted(
     cut: Cut, some: list[str | None]
@@ -242,3 +286,13 @@ def test_size_counts_what_is_held() -> None:
     assert not writer.full
     writer.grow(1 << 30)
     assert writer.full
+
+
+def test_packs_are_held_until_they_are_heavy() -> None:
+    writer = RowWriter({"users": Cut(2, 1)})
+    writer.add("users", "0", b"12345")
+    writer.pack()
+    assert (writer.size, writer.full, writer.heavy) == (0, False, False)
+    assert writer.packed > 0
+    writer.packed = 1 << 30
+    assert writer.heavy

@@ -387,7 +387,7 @@ class DirectorySync:
 
     async def _builder_of(self, run: Run) -> Builder:
         async with self._builder_turn:
-            if self._builder is None or self._builder.run_id != run.run_id:
+            if self._builder is None or not self._builder.serves(run):
                 checkpoints = await self._checkpoints(run)
                 previous = await self._previous(run)
                 container = self.state.container

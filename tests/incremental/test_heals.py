@@ -3,13 +3,16 @@
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, override
 
 import pytest
 
 from sandbox.azurite import StorageAccount
 from sandbox.tenant import Tenant, churn, generate
-from tests.directory.stores import Fuse, restarted, use_fuse, use_memory
+from shared.errors import StorageUnavailable
+from shared.snapshots.blobs import BlobContainer
+from shared.snapshots.state import StateStore
+from tests.directory.stores import Fuse, FusedContainer, restarted, use_fuse, use_memory
 from tests.incremental.disturbed import Weather, live_through, use_fused_graph, use_storm
 from tests.incremental.support import (
     assert_changes_lead,
@@ -17,6 +20,7 @@ from tests.incremental.support import (
     assert_nothing_left,
     assert_same_as_full,
     follow,
+    published,
     quick_world,
     run,
 )
@@ -240,3 +244,42 @@ async def test_ticks_all_the_time(account: StorageAccount) -> None:
         assert_changes_lead(before, now)
         assert_holds(now, tenant.directory)
         await assert_nothing_left(w)
+
+
+class FailsOnce(FusedContainer):
+    """The first reading of a blob fails."""
+
+    def __init__(self, inner: BlobContainer, path: str) -> None:
+        super().__init__(inner, Fuse())
+        self.failing: str | None = path
+
+    @override
+    async def read(self, path: str) -> bytes | None:
+        if path == self.failing:
+            self.failing = None
+            raise StorageUnavailable("Storage is away for a moment.")
+        return await super().read(path)
+
+
+async def test_plan_that_broke_off_is_made_anew_by_the_same_worker(account: StorageAccount) -> None:
+    """What the worker found out before must not outlive it: members would show a group's old name."""
+    tenant = a_tenant()
+    directory = tenant.directory
+    async with quick_world(tenant, account, bucket_rows=8) as w:
+        before, kept = await run(w), await published(w)
+        group = max(directory.members, key=lambda one: len(directory.members[one]))
+        directory.update_group(group, {"displayName": "Another name"})
+        table = kept.edge_tables[kept.group_cut.bucket_of(group)]
+        assert table is not None
+        container = FailsOnce(w.sync.state.container, table)
+        w.sync = restarted(w.sync, state=StateStore(container))
+        w.clock.forward(hours=1)
+        with pytest.raises(StorageUnavailable):
+            await w.run()
+        assert container.failing is None
+        w.messages.waiting.clear()
+        await w.run()
+        now = await w.snapshot()
+        assert_holds(now, directory)
+        assert_changes_lead(before, now)
+        await assert_same_as_full(w, now)

@@ -23,7 +23,7 @@ from shared.snapshots.shuffle import Cut, RowFile, read_rows
 from shared.snapshots.state import Built, Checkpoint, Published, Run, Stage, StateStore
 
 LARGEST_PART = 31 * 1024 * 1024
-"""More than a part ever has, and less than where glibc stops to learn."""
+"""More than a part has, and less than where glibc stops to learn."""
 
 type EdgeTable = dict[str, int]
 """Group → the members' buckets that have edges of it, hidden ones too: bucket n is the bit of value 2ⁿ.
@@ -61,6 +61,10 @@ class Builder:
     @property
     def run_id(self) -> str:
         return self._in.run.run_id
+
+    def serves(self, run: Run) -> bool:
+        """Whether it builds this run as it is planned. A plan that broke off may have left another one."""
+        return (run.run_id, run.relabelled) == (self.run_id, self._in.run.relabelled)
 
     @property
     def relabelled(self) -> set[str]:

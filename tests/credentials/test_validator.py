@@ -111,6 +111,13 @@ async def test_an_alias_is_tried_by_the_principal_name(world: ValidationWorld) -
     assert world.tenant.sign_ins[-1].username == user["userPrincipalName"]
 
 
+async def test_a_user_without_a_mailbox_is_found_by_the_principal_name(world: ValidationWorld) -> None:
+    user = world.staff()
+    nothing: dict[str, Any] = {"mail": None, "proxyAddresses": [], "otherMails": []}
+    world.tenant.directory.update_user(user["id"], nothing)
+    assert (await world.said(user, "wrong"))["status"] == "invalid"
+
+
 async def test_answers_that_cost_no_attempt(world: ValidationWorld) -> None:
     directory = world.tenant.directory
     disabled, deleted, changed, plain = (world.staff(number) for number in range(4))

@@ -36,6 +36,14 @@ CALLER_WAITS_OPTIONS: dict[str, Any] = {
 """For tables, which are only asked while a caller of the webhook waits."""
 
 
+def _environment_options() -> dict[str, Any]:
+    """aiohttp would look for a proxy and for a .netrc in a thread, anew for each request. Only where there is
+    a proxy may it do so."""
+    from urllib.request import getproxies_environment
+
+    return {"use_env_settings": bool(getproxies_environment())}
+
+
 class StorageClients:
     """Makes clients, which `stack` closes. `identity` gives the app's own identity when it is needed.
 
@@ -52,8 +60,9 @@ class StorageClients:
         self._settings = storage
         self._identity = identity
         self._stack = stack
-        self._options = STORAGE_OPTIONS | dict(options or {})
-        self._table_options = CALLER_WAITS_OPTIONS | dict(options or {})
+        chosen = _environment_options() | dict(options or {})
+        self._options = STORAGE_OPTIONS | chosen
+        self._table_options = CALLER_WAITS_OPTIONS | chosen
 
     @property
     def has_tables(self) -> bool:

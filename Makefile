@@ -27,7 +27,7 @@ lint: setup  ## ruff and mypy strict
 format: setup
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-bench: setup  ## a sync beside its floor and the SDK's typed loop; SCALE=10k, 100k or 1m: growth up to there
+bench: setup  ## syncs beside their floor, and what validation adds; SCALE=10k, 100k or 1m: growth up to there
 	@$(BIN)/python -m bench $(if $(SCALE),--scale $(SCALE))
 
 package: setup  ## the zip that Azure gets, tried in a fresh environment of requirements.txt alone

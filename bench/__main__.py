@@ -7,13 +7,16 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from bench.document import ONE_SCALE, SEVERAL_SCALES, update
+from bench.document import ONE_SCALE, SEVERAL_SCALES, VALIDATION, update
 from bench.growth import GrowthSummary
 from bench.results import Growth, Results, SyncCost
 from bench.run import ROOT, Failed, Plan, grow, run, serving
 from bench.scale import SCALES, Scale
 from bench.summary import Summary
-from bench.table import markdown, show, show_profile
+from bench.table import markdown, markdown_of, show, show_profile, show_sections
+from bench.validation.costs import ValidationCosts
+from bench.validation.measure import measure
+from bench.validation.summary import describe, sections
 from sandbox.azurite import AzuriteError
 
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -35,14 +38,31 @@ def main() -> int:
         if arguments.profile:
             _profile(plan, arguments, console)
             return 0
-        summary, command = _measure(plan, arguments, progress)
+        if not arguments.validation:
+            _show_syncs(plan, arguments, console, progress)
+        if arguments.validation or not (arguments.scale or arguments.workers):
+            _show_validation(arguments, console, progress)
     except (Failed, AzuriteError, ValueError) as error:
         progress.print(str(error), style="red", markup=False)
         return 1
+    return 0
+
+
+def _show_syncs(plan: Plan, arguments: argparse.Namespace, console: Console, progress: Console) -> None:
+    summary, command = _measure(plan, arguments, progress)
     show(summary, console)
     if arguments.update_docs:
         update(DOCUMENT, command, markdown(summary))
-    return 0
+
+
+def _show_validation(arguments: argparse.Namespace, console: Console, progress: Console) -> None:
+    costs = measure(lambda text: progress.print(f"[dim]{text} …[/dim]"))
+    if arguments.validation:
+        _write(arguments.json, costs)
+    console.print()
+    show_sections(describe(costs), sections(costs), console)
+    if arguments.update_docs:
+        update(DOCUMENT, VALIDATION, markdown_of(describe(costs), sections(costs)))
 
 
 def _measure(
@@ -79,7 +99,7 @@ def _profile(plan: Plan, arguments: argparse.Namespace, console: Console) -> Non
     _write(arguments.json, costs)
 
 
-def _write(output: Path | None, measured: Growth | Results | list[SyncCost]) -> None:
+def _write(output: Path | None, measured: Growth | Results | list[SyncCost] | ValidationCosts) -> None:
     if output:
         output.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=1))
 
@@ -95,8 +115,18 @@ def _arguments() -> argparse.Namespace:
         "--typed-users", type=int, default=plan.typed_users, metavar="N", help="that the typed loop reads"
     )
     parser.add_argument("--pairs", type=int, default=plan.indexing_pairs, metavar="N", help="of cold starts")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write what was measured, of validation with --validation",
+    )
     parser.add_argument("--update-docs", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument(
+        "--validation",
+        action="store_true",
+        help="only what credential validation adds; without it this comes after the syncs of one scale",
+    )
     parser.add_argument(
         "--scale", choices=SCALES, help="growth instead: one repetition of each scale up to this one"
     )

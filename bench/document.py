@@ -3,6 +3,7 @@
 from pathlib import Path
 
 ONE_SCALE = "python -m bench --update-docs"
+VALIDATION = "python -m bench --validation --update-docs"
 SEVERAL_SCALES = "python -m bench --scale 1m --update-docs"
 
 

@@ -143,7 +143,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> Results:
         typed = served.typed(plan)
         facts = served.facts
     say("cold start")
-    return Results(plan.scale, _machine(), facts, repetitions, typed, _indexing(plan.indexing_pairs))
+    return Results(plan.scale, machine(), facts, repetitions, typed, _indexing(plan.indexing_pairs))
 
 
 def grow(scales: Sequence[Scale], workers: Sequence[int], say: Callable[[str], None]) -> Growth:
@@ -157,7 +157,7 @@ def grow(scales: Sequence[Scale], workers: Sequence[int], say: Callable[[str], N
             if count:
                 say(f"{scale.users:,} users: the same sync by {count} workers")
             sizes.append(Sized(scale, served.facts, sync, rounds, served.workers(count) if count else []))
-    return Growth(_machine(), sizes)
+    return Growth(machine(), sizes)
 
 
 def _indexing(pairs: int) -> list[IndexingPair]:
@@ -201,7 +201,7 @@ def _collect[T](kind: type[T], module: str, process: subprocess.Popen[bytes]) ->
     return msgspec.json.decode(output.splitlines()[-1], type=kind)
 
 
-def _machine() -> Machine:
+def machine() -> Machine:
     model = platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

@@ -35,7 +35,7 @@ class Section:
 
 def sections(summary: Summary) -> list[Section]:
     return [
-        _verdicts(summary.bars()),
+        verdicts(summary.bars()),
         _cpu(summary),
         _phases(summary),
         _incremental(summary),
@@ -46,7 +46,7 @@ def sections(summary: Summary) -> list[Section]:
 def growth_sections(summary: GrowthSummary) -> list[Section]:
     sizes = summary.growth.sizes
     return [
-        _verdicts(summary.bars()),
+        verdicts(summary.bars()),
         _sizes(summary),
         *(_following(f"Incremental syncs, {one.scale.users:,} users", one.sync, one.rounds) for one in sizes),
         _workers(summary),
@@ -54,7 +54,7 @@ def growth_sections(summary: GrowthSummary) -> list[Section]:
     ]
 
 
-def _verdicts(bars: list[Bar]) -> Section:
+def verdicts(bars: list[Bar]) -> Section:
     rows = [(bar.name, bar.measured, "PASS" if bar.holds else "FAIL") for bar in bars]
     return Section("Bars", ("bar", "measured", ""), rows)
 
@@ -288,21 +288,24 @@ def describe(summary: Summary) -> str:
         f"{scale.users:,} users, {scale.groups:,} groups, {scale.memberships:,} memberships; "
         f"{plain / 1e6:,.0f} MB of pages, {stored / 1e6:,.0f} MB as gzip. "
         f"{len(results.repetitions)} repetitions, {len(results.indexing)} pairs of cold starts. "
-        f"{_on(machine)}"
+        f"{on(machine)}"
     )
 
 
 def describe_growth(summary: GrowthSummary) -> str:
     sizes = ", ".join(f"{one.scale.users:,}" for one in summary.growth.sizes)
-    return f"{sizes} users; one repetition. {_on(summary.growth.machine)}"
+    return f"{sizes} users; one repetition. {on(summary.growth.machine)}"
 
 
-def _on(machine: Machine) -> str:
+def on(machine: Machine) -> str:
     return f"Python {machine.python} on {machine.cpus} x {machine.model}."
 
 
 def show(summary: Summary | GrowthSummary, console: Console) -> None:
-    description, tables = _content(summary)
+    show_sections(*_content(summary), console)
+
+
+def show_sections(description: str, tables: Sequence[Section], console: Console) -> None:
     console.print(description, soft_wrap=True)
     for section in tables:
         _print(section, console)
@@ -342,7 +345,10 @@ def show_profile(profile: Profile, console: Console) -> None:
 
 
 def markdown(summary: Summary | GrowthSummary) -> str:
-    description, tables = _content(summary)
+    return markdown_of(*_content(summary))
+
+
+def markdown_of(description: str, tables: Sequence[Section]) -> str:
     pieces = [description]
     for section in tables:
         lines = [f"| {' | '.join(section.columns)} |", "|---" + "|---:" * (len(section.columns) - 1) + "|"]

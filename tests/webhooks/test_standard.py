@@ -269,7 +269,7 @@ async def test_rotation_in_a_real_vault(
     await refusal(scheme, call(NEWEST, now))
 
     text = logged()
-    assert "webhook.secret_reread" in text
+    assert 'secret.reread {"used_for":"webhook"' in text
     for private in (OLD, NEW, signature(OLD, now), signature(NEW, now), "hunter2", "msg_1"):
         assert private not in text
 

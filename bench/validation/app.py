@@ -24,7 +24,7 @@ import aiohttp
 import msgspec
 from msgspec.structs import replace
 
-from bench.validation.costs import ATTEMPT, MEMORY, NO_ATTEMPT, CallCost, MixCost
+from bench.validation.costs import ATTEMPT, MEMORY, NO_ATTEMPT, CallCost, Load, MixCost
 from bench.validation.upstream import WAITS
 from shared.composition import App
 from shared.config import Settings
@@ -129,14 +129,18 @@ class Callers:
         self._key = b64decode(secret.removeprefix("whsec_"))
         self._numbers = count()
 
-    async def mix(self, mix: str, callers: int, credentials: Sequence[tuple[str, str]]) -> MixCost:
+    async def mix(self, mix: str, load: Load, credentials: Sequence[tuple[str, str]]) -> MixCost:
         """All these credentials, one a call."""
         ends: list[tuple[str, float, Spent]] = []
         waiting = iter(credentials)
         expected = mix == ATTEMPT
 
-        async def call_in_turn() -> None:
+        async def call_in_turn(caller: int) -> None:
+            # Those who pause begin one after the other, evenly.
+            due = time.perf_counter() + load.every * caller / load.callers
             for username, password in waiting:
+                await asyncio.sleep(due - time.perf_counter())
+                due += load.every
                 spent = Spent()
                 _spent.set(spent)
                 began = time.perf_counter()
@@ -146,11 +150,11 @@ class Callers:
                     raise AssertionError(f"{mix} of {username} ended in {result}")
 
         cpu, began = time.process_time(), time.perf_counter()
-        await asyncio.gather(*(call_in_turn() for _ in range(callers)))
+        await asyncio.gather(*map(call_in_turn, range(load.callers)))
         cpu, wall = time.process_time() - cpu, time.perf_counter() - began
         return MixCost(
             mix=mix,
-            callers=callers,
+            load=load,
             calls=[_cost(username, total, spent) for username, total, spent in ends],
             cpu=cpu,
             wall=wall,
@@ -183,22 +187,24 @@ def _cost(username: str, total: float, spent: Spent) -> CallCost:
     )
 
 
-async def measure(origin: str, users: Sequence[str], callers: Sequence[int], calls: int) -> list[MixCost]:
+async def measure(origin: str, users: Sequence[str], loads: Sequence[Load], calls: int) -> list[MixCost]:
     async with AsyncExitStack() as stack:
         app = App(Settings.from_environment(os.environ))
         stack.push_async_callback(app.close)
         sender = Callers(await watched_calls(app, stack), os.environ[WEBHOOK_SECRET])
         session = await stack.enter_async_context(aiohttp.ClientSession())
         fresh = iter(users)
-        await sender.mix(ATTEMPT, 1, [(next(fresh), "wrong")])  # clients, tokens, domains, the lockout policy
+        await sender.mix(
+            ATTEMPT, Load(1), [(next(fresh), "wrong")]
+        )  # clients, tokens, domains, the lockout policy
         mixes = []
-        for at_once in callers:
+        for load in loads:
             tried = [(next(fresh), "wrong") for _ in range(calls)]
             # Entra refuses white space at the end, so the directory and the text tell the answer.
             untried = [(username, "wrong ") for username, _ in tried]
             for mix, credentials in ((NO_ATTEMPT, untried), (ATTEMPT, tried), (MEMORY, tried)):
                 before = await _waits(session, origin)
-                cost = await sender.mix(mix, at_once, credentials)
+                cost = await sender.mix(mix, load, credentials)
                 after = await _waits(session, origin)
                 mixes.append(_without(cost, before, after))
     return mixes
@@ -223,11 +229,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--origin", required=True, help="of the services")
     parser.add_argument("--users", type=Path, required=True, help="a file with a principal name a line")
-    parser.add_argument("--callers", type=int, nargs="+", required=True)
-    parser.add_argument("--calls", type=int, required=True, help="of each kind, for each number of callers")
+    parser.add_argument("--loads", required=True, help="a JSON list of loads")
+    parser.add_argument("--calls", type=int, required=True, help="of each kind, under each load")
     arguments = parser.parse_args()
     users = arguments.users.read_text(encoding="utf-8").split()
-    costs = asyncio.run(measure(arguments.origin, users, arguments.callers, arguments.calls))
+    loads = msgspec.json.decode(arguments.loads, type=list[Load])
+    costs = asyncio.run(measure(arguments.origin, users, loads, arguments.calls))
     print(msgspec.json.encode(costs).decode())
 
 

@@ -15,6 +15,18 @@ MIXES = (NO_ATTEMPT, ATTEMPT, MEMORY)
 """In this order: what was tried is what is then remembered."""
 
 
+class Load(msgspec.Struct, frozen=True):
+    """How calls come."""
+
+    callers: int
+    """So many at once."""
+    every: float = 0.0
+    """Seconds from one call of a caller to the next; 0 sends the next one when the last is answered."""
+
+    def __str__(self) -> str:
+        return f"{self.callers}, one each {self.every:g} s" if self.every else str(self.callers)
+
+
 class CallCost(msgspec.Struct, frozen=True):
     """One call with one credential."""
 
@@ -41,10 +53,10 @@ class CallCost(msgspec.Struct, frozen=True):
 
 
 class MixCost(msgspec.Struct, frozen=True):
-    """Calls of one kind by so many callers, of whom each sends the next one when the last is answered."""
+    """Calls of one kind under one load."""
 
     mix: str
-    callers: int
+    load: Load
     calls: list[CallCost]
     cpu: float
     """Of the app's process, callers included, for all calls."""

@@ -12,15 +12,15 @@ import msgspec
 
 from bench.run import ROOT, Failed, machine
 from bench.validation.app import WEBHOOK_SECRET
-from bench.validation.costs import MixCost, ValidationCosts
+from bench.validation.costs import Load, MixCost, ValidationCosts
 from bench.validation.upstream import Ready
 from sandbox.azurite import Azurite
 from sandbox.certificates import ServerCertificates
 from sandbox.tenant import CLIENT_ID, MANAGED_IDENTITY_CLIENT_ID, TENANT_ID, VALIDATION_CLIENT_ID
 
-CALLERS = (1, 20)
+LOADS = (Load(1), Load(20, every=2.0), Load(20))
 CALLS = 300
-"""Of each kind. Both numbers of callers together stay below 1000 users who fail within 20 minutes."""
+"""Of each kind. All loads together stay below 1000 users who fail within 20 minutes."""
 _PLAIN_SHARE = 3
 """The tenant has so many times more users than are needed: many are guests, disabled or synchronised."""
 
@@ -28,12 +28,12 @@ _PLAIN_SHARE = 3
 def measure(
     say: Callable[[str], None],
     *,
-    callers: Sequence[int] = CALLERS,
+    loads: Sequence[Load] = LOADS,
     calls: int = CALLS,
 ) -> ValidationCosts:
     """Measure all kinds of calls. `say` is told what comes next."""
     say("credential validation: no attempt, attempts, memory")
-    needed = 1 + len(callers) * calls
+    needed = 1 + len(loads) * calls
     with (
         TemporaryDirectory(prefix="bench-") as name,
         _upstream(Path(name), needed) as ready,
@@ -43,7 +43,7 @@ def measure(
         users.write_text("\n".join(ready.users[:needed]), encoding="utf-8")
         command = [sys.executable, "-m", "bench.validation.app"]
         command += ["--origin", ready.origin, "--users", str(users)]
-        command += ["--calls", str(calls), "--callers", *map(str, callers)]
+        command += ["--calls", str(calls), "--loads", msgspec.json.encode(loads).decode()]
         environment = _settings(ready, azurite.account().connection_string)
         done = subprocess.run(
             command, cwd=ROOT, env=os.environ | environment, capture_output=True, check=False

@@ -18,14 +18,15 @@ def percentile(values: Iterable[float], percent: float) -> float:
 
 
 def bars(costs: ValidationCosts) -> list[Bar]:
-    """Of the most callers at once."""
-    callers = max(mix.callers for mix in costs.mixes)
+    """Of the most callers at once, under each load that has so many."""
+    callers = max(mix.load.callers for mix in costs.mixes)
     found = []
     for mix in costs.mixes:
-        if mix.callers == callers:
+        if mix.load.callers == callers:
             for percent, most in ((50, MOST_MEDIAN), (99, MOST_P99)):
                 seconds = percentile((call.own for call in mix.calls), percent)
-                name = f"{mix.mix}, {callers} callers: p{percent} of our own below {most * 1e3:.0f} ms"
+                pause = f", a call each {mix.load.every:g} s" if mix.load.every else ", without a pause"
+                name = f"{mix.mix}, {callers} callers{pause}: p{percent} of our own below {most * 1e3:.0f} ms"
                 found.append(Bar(name, f"{seconds * 1e3:.1f} ms", seconds < most))
     return found
 
@@ -58,7 +59,7 @@ def _latency(costs: ValidationCosts) -> Section:
         [
             (
                 mix.mix,
-                str(mix.callers),
+                str(mix.load),
                 *(
                     " / ".join(f"{percentile(map(of, mix.calls), percent) * 1e3:.1f}" for percent in (50, 99))
                     for of in columns.values()
@@ -74,7 +75,7 @@ def _work(costs: ValidationCosts) -> Section:
         count = len(mix.calls)
         return (
             mix.mix,
-            str(mix.callers),
+            str(mix.load),
             f"{mix.cpu / count * 1e3:.1f}",
             f"{mix.storage_requests:.1f}",
             f"{count / mix.wall:.0f}",

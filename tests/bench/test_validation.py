@@ -19,24 +19,27 @@ from bench.validation.costs import (
     NO_ATTEMPT,
     SIGN_IN_SECONDS,
     CallCost,
+    Load,
     MixCost,
     ValidationCosts,
 )
 from bench.validation.measure import measure
 from bench.validation.summary import bars, describe, percentile, sections
 
+LOADS = (Load(1), Load(3, every=0.1), Load(3))
+
 
 @pytest.fixture(scope="module")
 def costs() -> ValidationCosts:
     """All work is done by other processes, and nothing here is timed."""
     said: list[str] = []
-    measured = measure(said.append, callers=(1, 3), calls=6)
+    measured = measure(said.append, loads=LOADS, calls=6)
     assert said
     return measured
 
 
-def test_every_kind_is_measured_with_every_number_of_callers(costs: ValidationCosts) -> None:
-    assert [(mix.mix, mix.callers) for mix in costs.mixes] == [(mix, n) for n in (1, 3) for mix in MIXES]
+def test_every_kind_is_measured_under_every_load(costs: ValidationCosts) -> None:
+    assert [(mix.mix, mix.load) for mix in costs.mixes] == [(mix, load) for load in LOADS for mix in MIXES]
     for mix in costs.mixes:
         assert len(mix.calls) == 6
         assert mix.cpu > 0
@@ -87,9 +90,9 @@ def test_what_is_our_own() -> None:
 
 
 def test_bars_are_of_the_most_callers() -> None:
-    def mix(callers: int, *own: float) -> MixCost:
+    def mix(callers: int, *own: float, every: float = 0.0) -> MixCost:
         calls = [CallCost("ada@contoso.com", 0.2 + seconds, 0.0, 0.0, 0.2) for seconds in own]
-        return MixCost(ATTEMPT, callers, calls, 1.0, 1.0, 1.0)
+        return MixCost(ATTEMPT, Load(callers, every), calls, 1.0, 1.0, 1.0)
 
     machine = Machine(2, "a machine", "3.13.0")
     good, bad = [0.005] * 99 + [0.2], [0.005] * 98 + [0.2, 0.2]
@@ -100,6 +103,14 @@ def test_bars_are_of_the_most_callers() -> None:
     assert [bar.holds for bar in bars(ValidationCosts(machine, [mix(1, 0.0), mix(20, *bad)]))] == [
         True,
         False,
+    ]
+
+    paced = ValidationCosts(machine, [mix(1, 0.0), mix(20, *good, every=2.0), mix(20, *bad)])
+    assert [(bar.name, bar.holds) for bar in bars(paced)] == [
+        ("one attempt, 20 callers, a call each 2 s: p50 of our own below 10 ms", True),
+        ("one attempt, 20 callers, a call each 2 s: p99 of our own below 50 ms", True),
+        ("one attempt, 20 callers, without a pause: p50 of our own below 10 ms", True),
+        ("one attempt, 20 callers, without a pause: p99 of our own below 50 ms", False),
     ]
 
 

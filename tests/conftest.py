@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from sandbox.azurite import Azurite, StorageAccount
+from sandbox.certificates import ServerCertificates, make_server_certificates
 from shared.composition import QUIET_LOGGERS
 
 ACCOUNTS = 1_000
@@ -44,6 +45,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(SETTINGS_PREFIXES) or name in SETTINGS_NAMES:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
+    """An authority that nobody else trusts, and a server's certificate for loopback."""
+    return make_server_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox.azurite import StorageAccount
-from sandbox.certificates import ServerCertificates, make_server_certificates
+from sandbox.certificates import ServerCertificates
 from sandbox.tenant import CLIENT_ID, Tenant, TenantServer
 from sandbox.tenant.configuration import IDENTITY_HEADER, TENANT_ID, VALIDATION_CLIENT_ID, Client
 from shared.composition import ClientOptions, connection_rows
 from shared.connection.interface import Row
 from shared.graph.policy import RetryPolicy
+from tests.support.tls import serving
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -87,18 +88,12 @@ def one_signing_key(monkeypatch: pytest.MonkeyPatch, signing_key: rsa.RSAPrivate
     monkeypatch.setattr(rsa, "generate_private_key", lambda **_: signing_key)
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    return make_server_certificates(tmp_path_factory.mktemp("tls"))
-
-
 @pytest.fixture
 async def connection(
     certificates: ServerCertificates, account: StorageAccount, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Connection]:
     """An empty tenant with everything granted, and an empty account."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificates.certificate, certificates.key)
+    context = serving(certificates)
     tenant = Tenant()
     tenant.clients[CLIENT_ID].permissions |= {"Domain.Read.All", "GroupSettings.Read.All"}
     async with AsyncExitStack() as stack:

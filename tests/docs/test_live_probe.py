@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import ssl
 import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,6 +23,7 @@ from sandbox.tenant.directory import Directory
 from shared.errors import SignInRefused
 from shared.graph.client import GraphClient
 from shared.graph.policy import RetryPolicy
+from tests.support.tls import serving
 from tests.support.world import Clock, TenantCredential, settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
@@ -507,8 +507,7 @@ async def in_a_process(environment: dict[str, str], *arguments: str) -> tuple[in
 
 async def test_with_the_settings_of_the_app(tmp_path: Path, tenant: Tenant) -> None:
     certificates = make_server_certificates(tmp_path / "tls")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificates.certificate, certificates.key)
+    context = serving(certificates)
     async with TenantServer(tenant, context) as server:
         code, output = await in_a_process(
             {

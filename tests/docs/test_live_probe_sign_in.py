@@ -13,7 +13,7 @@ import pytest
 
 from docs.live_probe import Connection, main
 from docs.probe.sign_in import SPACING_SECONDS
-from sandbox.certificates import ServerCertificates, make_server_certificates
+from sandbox.certificates import ServerCertificates
 from sandbox.tenant import (
     CLIENT_ID,
     FEDERATED_DOMAIN,
@@ -85,11 +85,6 @@ class Bench:
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    return make_server_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

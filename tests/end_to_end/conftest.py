@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,21 +15,17 @@ import pytest
 from azure.storage.blob.aio import ContainerClient
 
 from sandbox.azurite import Azurite, StorageAccount
-from sandbox.certificates import ServerCertificates, make_server_certificates
+from sandbox.certificates import ServerCertificates
 from sandbox.services.app_settings import app_environment
 from sandbox.services.child import Child
 from sandbox.services.sandbox import host_process
 from sandbox.tenant import Tenant, TenantServer, generate
 from tests.end_to_end.command import WARNINGS
 from tests.sandbox.host_process import assert_clean
+from tests.support.tls import serving
 
 ACCOUNTS = 8
 PUBLISH_SECONDS = 20
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    return make_server_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +108,7 @@ async def deployed(
     tenant: Tenant, account: StorageAccount, certificates: ServerCertificates, directory: Path
 ) -> AsyncIterator[Deployment]:
     """Identity-based storage, the secret in Key Vault, everything over TLS; the app is not started yet."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificates.certificate, certificates.key)
+    context = serving(certificates)
     async with TenantServer(tenant, context) as server:
         settings = {"SYNC_SCHEDULE": "0 0 0 1 1 *", "PYTHONWARNINGS": WARNINGS}
         environment = app_environment(server.url, account, certificates, settings)

@@ -1,16 +1,16 @@
 """The Test connector in Microsoft's worker: 200 and rows, whatever works and whatever does not."""
 
 import json
-import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from sandbox.azurite import StorageAccount
-from sandbox.certificates import ServerCertificates, make_server_certificates
+from sandbox.certificates import ServerCertificates
 from sandbox.tenant import CLIENT_ID, TENANT_ID, Tenant, TenantServer
 from sandbox.tenant.configuration import CLIENT_SECRET, IDENTITY_HEADER, VALIDATION_CLIENT_ID
+from tests.support.tls import serving
 from tests.worker.run import run_app
 
 CALL = {
@@ -30,18 +30,12 @@ def rows_of(outcome: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {row["capability"]: row for row in document["capabilities"]}
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    return make_server_certificates(tmp_path_factory.mktemp("tls"))
-
-
 @pytest.fixture
 async def served(
     certificates: ServerCertificates, account: StorageAccount
 ) -> AsyncIterator[tuple[Tenant, dict[str, str]]]:
     """An empty tenant over TLS, and the settings that lead to it."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificates.certificate, certificates.key)
+    context = serving(certificates)
     tenant = Tenant()
     tenant.clients[CLIENT_ID].permissions.add("Domain.Read.All")
     async with TenantServer(tenant, context) as server:

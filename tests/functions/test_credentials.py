@@ -12,7 +12,7 @@ from azure.data.tables.aio import TableServiceClient
 from standardwebhooks import Webhook
 
 from sandbox.azurite import StorageAccount
-from sandbox.certificates import ServerCertificates, make_server_certificates
+from sandbox.certificates import ServerCertificates
 from sandbox.tenant import (
     MANAGED_IDENTITY_CLIENT_ID,
     TENANT_ID,
@@ -65,11 +65,6 @@ class App:
 
     async def run(self, *calls: dict[str, Any], **environment: str) -> Report:
         return await run_app(list(calls), self.environment | environment)
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    return make_server_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.certificates import ServerCertificates, make_client_certificate, make_server_certificates
+from sandbox.certificates import ServerCertificates, make_client_certificate
 from sandbox.tenant.configuration import CLIENT_ID, IDENTITY_HEADER, TENANT_ID
 from sandbox.tenant.server import TenantServer
 from sandbox.tenant.tenant import Tenant
@@ -18,19 +17,14 @@ from shared.config import Settings
 from shared.identity.credentials import GraphCredential, graph_credential
 from shared.identity.own import own_credential
 from shared.identity.secrets import SecretStore, secret_store
+from tests.support.tls import serving
 
 SCOPE = "https://graph.microsoft.com/.default"
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    return make_server_certificates(tmp_path_factory.mktemp("tls"))
-
-
 @pytest.fixture
 async def server(certificates: ServerCertificates) -> AsyncIterator[TenantServer]:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificates.certificate, certificates.key)
+    context = serving(certificates)
     async with TenantServer(Tenant(), context) as running:
         yield running
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,16 @@ from azure.storage.blob.aio import ContainerClient
 from azure.storage.queue.aio import QueueClient
 
 from sandbox.azurite import Azurite, StorageAccount
-from sandbox.certificates import ServerCertificates, make_server_certificates
+from sandbox.certificates import ServerCertificates
 from sandbox.services.app_settings import app_environment
 from sandbox.services.sandbox import host_process
 from sandbox.tenant import Tenant, TenantServer, churn, faults, generate
 from tests.directory.expected import apply_changes, expected_edges, key_of
 from tests.end_to_end.command import WARNINGS
 from tests.end_to_end.conftest import Deployment, lines
+from tests.support.tls import serving
 
 SETTINGS = {"SYNC_SCHEDULE": "0 0 0 1 1 *", "PYTHONWARNINGS": WARNINGS, "SYNC_MAX_REMOVAL_PERCENT": "100"}
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    return make_server_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +105,7 @@ async def site(
 ) -> AsyncIterator[Site]:
     tenant = Tenant(generate(users=80, seed=96))
     tenant.delta_page_objects = 10
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificates.certificate, certificates.key)
+    context = serving(certificates)
     async with TenantServer(tenant, context) as server:
         yield Site(tenant, server.url, next(accounts), certificates, tmp_path)
 

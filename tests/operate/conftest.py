@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.azurite import StorageAccount
-from sandbox.certificates import ServerCertificates, make_server_certificates
+from sandbox.certificates import ServerCertificates
 from sandbox.tenant import Tenant, generate
 from tests.operate.logs import WorkerLog
 from tests.support.validation import Clock, ValidationWorld, validation_world
@@ -32,11 +32,6 @@ def log(w: World) -> Iterator[WorkerLog]:
     """What the sync logs, by the world's clock."""
     with WorkerLog(w.clock.now) as taken:
         yield taken
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    return make_server_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

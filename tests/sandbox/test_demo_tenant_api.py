@@ -1,6 +1,5 @@
 """The demo steers the tenant over its controls."""
 
-import ssl
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from sandbox.services.child import Child
 from sandbox.services.errors import SandboxError
 from sandbox.services.sandbox import Sandbox
 from sandbox.tenant import CLIENT_ID, Tenant, TenantServer, generate
+from tests.support.tls import serving
 
 
 async def test_the_demo_takes_a_permission_away_and_gives_it_back(
@@ -20,8 +20,7 @@ async def test_the_demo_takes_a_permission_away_and_gives_it_back(
     certificates = make_server_certificates(tmp_path)
     child = Child("The tenant", "none", environment={}, ready="", log=tmp_path / "tenant.log")
     sandbox = Sandbox(tmp_path, child, account, certificates, None)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.certificate, certificates.key)
+    context = serving(certificates)
     tenant = Tenant(generate(60, seed=1))
     granted = tenant.clients[CLIENT_ID].permissions
     user_id = next(iter(tenant.directory.users))

@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 import pytest
 
-from sandbox.certificates import ServerCertificates, make_server_certificates
+from sandbox.certificates import ServerCertificates
 from sandbox.tenant import (
     API_IDENTIFIER,
     CALLER_CLIENT_ID,
@@ -20,11 +20,6 @@ from sandbox.tenant import (
 )
 from tests.sandbox.tenant_client import Answer, Client
 from tests.sandbox.tls import tls_client
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    return make_server_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 
 from sandbox.azurite import Azurite
-from sandbox.certificates import ServerCertificates, make_client_certificate, make_server_certificates
+from sandbox.certificates import ServerCertificates, make_client_certificate
 from sandbox.tenant import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -31,11 +31,6 @@ from tests.sandbox.tenant_client import Answer, Client
 from tests.sandbox.tls import tls_client
 
 GRAPH_SCOPE = "https://graph.microsoft.com/.default"
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    return make_server_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @dataclass(frozen=True)

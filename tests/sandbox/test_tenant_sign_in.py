@@ -10,7 +10,7 @@ import aiohttp
 import jwt
 import pytest
 
-from sandbox.certificates import ServerCertificates, make_server_certificates
+from sandbox.certificates import ServerCertificates
 from sandbox.tenant import (
     CLIENT_ID,
     FEDERATED_DOMAIN,
@@ -81,11 +81,6 @@ def _staff(tenant: Tenant) -> dict[str, Any]:
         for user in tenant.directory.users.values()
         if user["accountEnabled"] and user["userPrincipalName"].endswith("@contoso.com")
     )
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    return make_server_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @asynccontextmanager

@@ -10,11 +10,11 @@ from sandbox.azurite import StorageAccount
 from sandbox.certificates import ServerCertificates
 from shared.tables import Table
 from shared.webhooks.replay import TABLE
-from tests.identity.conftest import certificates, identity_of, logged, server, tenant
+from tests.identity.conftest import identity_of, logged, server, tenant
 from tests.support import tls
 from tests.webhooks.support import Clock, KeyServer
 
-__all__ = ["certificates", "identity_of", "logged", "server", "tenant"]
+__all__ = ["identity_of", "logged", "server", "tenant"]
 
 
 @pytest.fixture

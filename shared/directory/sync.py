@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from shared import events
+from shared import events, memory
 from shared.config import Settings
 from shared.directory.building import Builder
 from shared.directory.building.builder import label_groups, read_labels
@@ -80,6 +80,8 @@ BUCKETS_A_STEP = 8
 """That one message of an incremental run builds: most of a bucket is copied, and a message has its price."""
 UNKNOWN_SIZE_BUCKETS = 8
 """Where Graph does not tell the size of the directory."""
+LARGE = 1024 * 1024
+"""Memory for a piece of so many bytes is given back when the piece is freed."""
 LAST_ATTEMPT = 5
 """`maxDequeueCount` of host.json: after this delivery a message would be poison."""
 
@@ -263,6 +265,8 @@ class DirectorySync:
             log.info("stale message", extra={"run_id": step.run_id, "action": step.action})
             return
         run = stored[0]
+        if run.kind == "full" or step.action == "collect":
+            memory.map_from(LARGE)
         try:
             if step.action == "collect" and step.dataset and step.slice is not None:
                 await self._collect(run, step.dataset, step.slice)
@@ -338,6 +342,10 @@ class DirectorySync:
                 raise StaleMessage(f"another worker reads slice {number} of {dataset}")
 
         outcome = await read_slice(collector, context, deadline=deadline, clock=self.clock, show=show)
+        del context
+        if run.kind == "full":
+            # Small rows were freed all over the heap, and a build needs large pieces.
+            memory.give_back()
         checkpoint.slice += 1
         checkpoint.seen = 0
         if await self.state.save_checkpoint(run.run_id, checkpoint, etag) is None:

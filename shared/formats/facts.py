@@ -3,9 +3,10 @@
 Each function gives nothing where the record gives nothing; none of them guesses.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import batched
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,9 @@ _MILLISECOND = timedelta(milliseconds=1)
 _SERVICE_EMPLOYEE_TYPES = frozenset(
     {"service", "serviceaccount", "service account", "service-account", "service_account"}
 )
+
+_TOGETHER = 1_024
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
 
 ROLE_ASSIGNABLE = "role-assignable"
 """The word for a group that directory roles may be given to."""
@@ -78,6 +82,7 @@ def group_kind(group: Group) -> str | None:
 class EncodedGroups(dict[str, msgspec.Raw]):
     """What a user shows of each of its groups, by the group's id: encoded once, copied for every member.
 
+    With `add`, many are encoded together and lie in one piece, which takes a quarter less memory.
     A group without a label, which Graph lists as a user's and does not let us read, shows its id.
     """
 
@@ -87,6 +92,12 @@ class EncodedGroups(dict[str, msgspec.Raw]):
         super().__init__()
         self._labels = labels
         self._render = render
+
+    def add(self, labels: Iterable[GroupLabel]) -> None:
+        """Encode all of these now."""
+        for some in batched(labels, _TOGETHER, strict=False):
+            piece = msgspec.json.encode([self._render(label) for label in some])
+            self.update(zip((label.id for label in some), _raws.decode(piece), strict=True))
 
     def __missing__(self, group_id: str) -> msgspec.Raw:
         label = self._labels.get(group_id) or GroupLabel(group_id)

@@ -6,7 +6,7 @@ user's groups, nothing else: a part must be byte for byte the same when nothing 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -45,6 +45,10 @@ class Format(ABC):
 
     def __init__(self, context: RenderContext) -> None:
         self.context = context
+
+    def know(self, groups: Iterable[GroupLabel]) -> None:  # noqa: B027  # most formats need not
+        """Many groups that users will be in. A format that shows groups encodes them now; they need not be in
+        the context then."""
 
     @abstractmethod
     def render_user(self, user: User) -> msgspec.Struct | dict[str, Any]:

@@ -7,6 +7,7 @@ Source: https://schema.ocsf.io/1.8.0/classes/user_inventory?profiles=cloud
 """
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -258,7 +259,12 @@ class OcsfFormat(Format):
         self._cloud = Raw(_encode(CloudProfile("Azure", context.cloud.ocsf_partition, CloudAccount(tenant))))
         self._users = _product("Users")
         self._groups = _product("Groups")
-        self._groups_of = EncodedGroups(context.groups, _member_of).__getitem__
+        self._encoded_groups = EncodedGroups(context.groups, _member_of)
+        self._groups_of = self._encoded_groups.__getitem__
+
+    def know(self, groups: Iterable[GroupLabel]) -> None:
+        """See `Format.know`."""
+        self._encoded_groups.add(groups)
 
     def render_user(self, user: User) -> UserInventoryInfo:
         """The user as a User Inventory Info event. Raises ValueError for a record without `changed_at`."""

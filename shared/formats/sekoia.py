@@ -6,6 +6,8 @@ do not name would be dropped without a word, so none is written.
 Where a model requires a name that Entra does not give, the id stands in.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
@@ -123,7 +125,12 @@ class SekoiaFormat(Format):
 
     def __init__(self, context: RenderContext) -> None:
         super().__init__(context)
-        self._groups_of = EncodedGroups(context.groups, _member_of).__getitem__
+        self._encoded_groups = EncodedGroups(context.groups, _member_of)
+        self._groups_of = self._encoded_groups.__getitem__
+
+    def know(self, groups: Iterable[GroupLabel]) -> None:
+        """See `Format.know`."""
+        self._encoded_groups.add(groups)
 
     def render_user(self, user: User) -> UserAsset:
         """The user as an item of Sekoia's asset inventory. Raises ValueError without `changed_at`."""

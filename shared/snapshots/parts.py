@@ -67,9 +67,11 @@ class PartWriter:
     async def store(self, container: BlobContainer, folder: str) -> StoredPart | None:
         """Store the part under `folder`, named by its digest. None, and nothing stored, if it has no rows.
 
-        A part that is there already is the same part: writing it again is skipped by the store.
+        A part that is there already is the same part: writing it again is skipped by the store. What was
+        stored is no longer held.
         """
-        return await _store(container, folder, self._content.getvalue(), self._sizes, self._rows)
+        content, self._content = self._content.getvalue(), BytesIO()
+        return await _store(container, folder, content, self._sizes, self._rows)
 
     async def store_as(self, container: BlobContainer, path: str) -> PartRef | None:
         """Store the part under a name of its own, for what belongs to one run. None if it has no rows."""

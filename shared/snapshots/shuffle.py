@@ -14,10 +14,9 @@ other's.
 import hashlib
 import re
 import struct
-import sys
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from itertools import accumulate, batched, pairwise
+from functools import cache, lru_cache
+from itertools import accumulate, batched, chain, pairwise, repeat
 
 import msgspec
 from isal import isal_zlib
@@ -33,7 +32,7 @@ files cost it less than many small ones."""
 
 SMALL_FILE_BYTES = 1024 * 1024
 
-STRETCH_SEGMENTS = 128
+STRETCH_SEGMENTS = 64
 """So many segments of a bucket are packed, and later unpacked, together: some thousand objects."""
 
 COMPRESSION_LEVEL = 0
@@ -44,21 +43,33 @@ POSITIONS = 65_536
 """Ids are told apart by their first four hex digits: the most segments that a directory can have."""
 
 
+MANY_SEGMENTS = 1_024
+"""With so many, a good part of all prefixes that there can be will come."""
+
+
 class SegmentTable(dict[str, int]):
     """The segment of an id by its first `DIGITS` characters. Numbers rise with the ids."""
 
     def __init__(self, total: int) -> None:
+        """Where all prefixes will come, they are worked out at once, and tables share them: one by one they
+        would come to lie among the rows, and hold on to the memory around them once the rows are gone."""
         super().__init__()
         self._numbers = list(range(total))
+        if total >= MANY_SEGMENTS:
+            each = POSITIONS // total
+            repeated = chain.from_iterable(repeat(number, each) for number in self._numbers)
+            self.update(zip(_all_prefixes(), repeated, strict=True))
 
     def __missing__(self, prefix: str) -> int:
-        """Worked out once for each prefix that comes: a small directory has few.
-
-        A large one has all of them, in every table. So tables share the prefixes, and prefixes the numbers.
-        """
+        """Worked out once for each prefix that comes."""
         number = self._numbers[_position(prefix) * len(self._numbers) // POSITIONS]
-        self[sys.intern(prefix)] = number
+        self[prefix] = number
         return number
+
+
+@cache
+def _all_prefixes() -> list[str]:
+    return [f"{position:0{DIGITS}x}" for position in range(POSITIONS)]
 
 
 _is_number = re.compile(f"[0-9a-f]{{{DIGITS}}}").fullmatch
@@ -219,12 +230,17 @@ class BucketRows:
     They stay compressed; those of one stretch are unpacked at a time.
     """
 
-    def __init__(self, cut: Cut, ranges: Iterable[bytes]) -> None:
+    def __init__(self, cut: Cut) -> None:
         self._cut = cut
-        self._packs = [pack for content in ranges for pack in _packs_of(content, cut.stretches)]
+        self._packs: list[list[bytes]] = []
+        """Each by stretch."""
         self._stretch = -1
         self._unpacked: list[list[memoryview]] = []
         """Of the current stretch: the rows of its segments, pack by pack."""
+
+    def add(self, content: bytes) -> None:
+        """The bucket's range of one more file. Each stretch becomes a piece of its own, so that it can go."""
+        self._packs += _packs_of(content, self._cut.stretches)
 
     def has(self, number: int) -> bool:
         """Whether a segment has rows."""
@@ -247,6 +263,16 @@ class BucketRows:
         pieces = (self._unpack(piece) for pack in self._packs for piece in pack if piece)
         return b"[" + b",".join([rows for piece in pieces for rows in piece if rows]) + b"]"
 
+    def drained(self) -> Iterator[bytes]:
+        """The same, once: what was handed out is forgotten, so that what is made of it has room."""
+        for number in range(self._cut.segments):
+            rows = self.segment(number)
+            if (number + 1) % self._cut.stretch == 0:
+                for pack in self._packs:
+                    pack[self._stretch] = b""
+                self._unpacked = []
+            yield rows
+
     def _move_to(self, number: int) -> int:
         """Unpack the stretch of a segment. Returns where in it the segment is."""
         stretch, at = divmod(number, self._cut.stretch)
@@ -256,7 +282,7 @@ class BucketRows:
             self._stretch = stretch
         return at
 
-    def _unpack(self, piece: memoryview) -> list[memoryview]:
+    def _unpack(self, piece: bytes) -> list[memoryview]:
         content = memoryview(isal_zlib.decompress(piece))
         offset = 4 * self._cut.stretch
         rows = []
@@ -266,14 +292,14 @@ class BucketRows:
         return rows
 
 
-def _packs_of(content: bytes, stretches: int) -> list[list[memoryview]]:
+def _packs_of(content: bytes, stretches: int) -> list[list[bytes]]:
     """The packs in the range of one bucket, each by stretch."""
     (count,) = struct.unpack_from("<I", content)
     lengths = struct.unpack_from(f"<{count * stretches}I", content, 4)
     offset = 4 + 4 * len(lengths)
     pieces = []
     for length in lengths:
-        pieces.append(memoryview(content)[offset : offset + length])
+        pieces.append(content[offset : offset + length])
         offset += length
     return [list(pack) for pack in batched(pieces, stretches, strict=True)]
 
@@ -288,7 +314,7 @@ async def read_rows(
 ) -> BucketRows:
     """All rows of one stream and bucket. With `kept`, small files are read as a whole, once, and kept there:
     what changed in an hour costs a request, and not one for each bucket."""
-    ranges: list[bytes] = []
+    rows = BucketRows(cut)
     for file in files:
         lengths = file.streams.get(stream)
         if not lengths or not lengths[bucket]:
@@ -300,9 +326,9 @@ async def read_rows(
             offset += sum(other)
         offset += sum(lengths[:bucket])
         if kept is None or file.size > SMALL_FILE_BYTES:
-            ranges.append(await container.read_range(file.path, offset, lengths[bucket]))
+            rows.add(await container.read_range(file.path, offset, lengths[bucket]))
             continue
         if file.path not in kept:
             kept[file.path] = await container.read_range(file.path, 0, file.size)
-        ranges.append(kept[file.path][offset : offset + lengths[bucket]])
-    return BucketRows(cut, ranges)
+        rows.add(kept[file.path][offset : offset + lengths[bucket]])
+    return rows

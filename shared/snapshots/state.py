@@ -25,7 +25,7 @@ from shared.snapshots.manifest import ChangeCounts
 from shared.snapshots.parts import PartRef, StoredPart
 from shared.snapshots.shuffle import Cut, RowFile
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 """Raised when a checkpoint of an older version must not be continued; such a run starts anew."""
 
 RECORD_VERSION = 1

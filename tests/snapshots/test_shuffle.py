@@ -182,6 +182,8 @@ async def test_what_goes_in_comes_out_by_segment_in_order(
             assert [json.loads(segment) for segment in rows] == expected
             in_turn = sorted(by_bucket[name, bucket], key=lambda row: row[:2])
             assert json.loads(rows.all()) == [value for _, _, value in in_turn]
+            assert [json.loads(segment) for segment in rows.drained()] == expected
+            assert json.loads(rows.all()) == []
 
 
 @given(scripts())

@@ -4,10 +4,13 @@ import asyncio
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
+from isal import isal_zlib
 
+from shared import memory
 from shared.directory.building import full, incremental
 from shared.directory.building.inputs import COUNT_ROWS, GROUP_LINES, USER_LINES, BuildInput
 from shared.directory.building.output import Output
@@ -22,8 +25,9 @@ from shared.snapshots.parts import open_part
 from shared.snapshots.shuffle import Cut, RowFile, read_rows
 from shared.snapshots.state import Built, Checkpoint, Published, Run, Stage, StateStore
 
-LARGEST_PART = 31 * 1024 * 1024
-"""More than a part has, and less than where glibc stops to learn."""
+LARGER_THAN_A_PART = 32 * 1024 * 1024
+"""Memory of parts is kept where part after part is copied: to get it anew would cost more than all else that
+is done to a part."""
 
 type EdgeTable = dict[str, int]
 """Group → the members' buckets that have edges of it, hidden ones too: bucket n is the bit of value 2ⁿ.
@@ -46,13 +50,24 @@ class Builder:
         self.built: dict[tuple[Stage, int], Built] = {}
         """What this process built in an incremental run, which the next steps need not read again."""
         if shared.run.kind == "incremental":
-            # glibc returns freed memory at once if it is larger than any that was freed before, and to get it
-            # again costs more than all else that is done to a part that is copied. So free a large piece.
-            bytes(LARGEST_PART)
+            memory.map_from(LARGER_THAN_A_PART)
         self._counted: list[RowFile] | None = None
         self._reported: set[str] | None = None
-        context = RenderContext(shared.tenant_id, shared.cloud, shared.labels)
-        formats = formats_named(shared.run.formats, context)
+        self._packed_labels: bytes | None = None
+        self._alive: dict[str, str] = {}
+        """In a full run all live groups: each id, by which all that name the group share one text."""
+        labels = shared.labels
+        if shared.run.kind == "full":
+            # All groups will be shown. So what is shown of them takes the place of their names.
+            self._packed_labels = isal_zlib.compress(_encode_labels(labels))
+            self._alive = {group_id: group_id for group_id in labels}
+            self._in = replace(shared, labels={})
+        formats = formats_named(
+            shared.run.formats, RenderContext(shared.tenant_id, shared.cloud, self._in.labels)
+        )
+        if shared.run.kind == "full":
+            for one in formats:
+                one.know(labels.values())
         self._renderings: dict[Stage, dict[str, Callable[[Any], Any]]] = {
             "members": {one.users_dataset: one.render_user for one in formats if one.users_dataset},
             "groups": {one.groups_dataset: one.render_group for one in formats if one.groups_dataset},
@@ -74,7 +89,9 @@ class Builder:
     @property
     def labels(self) -> bytes:
         """The names of all live groups, as the next run reads them."""
-        return _encode([self._in.labels[group_id] for group_id in sorted(self._in.labels)])
+        if self._packed_labels is not None:
+            return isal_zlib.decompress(self._packed_labels)
+        return _encode_labels(self._in.labels)
 
     async def build(self, stage: Stage, bucket: int) -> Built:
         """One bucket. Raises `InvalidPage` if Graph sent an object that cannot be read.
@@ -88,7 +105,8 @@ class Builder:
     async def _members(self, bucket: int) -> Built:
         if self._in.run.kind == "full":
             output = Output("users", self._renderings["members"])
-            return await full.build_members(self._in, bucket, output, await self._reported_groups())
+            reported = await self._reported_groups()
+            return await full.build_members(self._in, bucket, output, self._alive, reported)
         users = await self._patched("users", "members", USER_LINES, self._in.run.cut, bucket)
         return await incremental.build_members(self._in, bucket, users)
 
@@ -157,6 +175,10 @@ def encode_edge_table(table: EdgeTable) -> bytes:
     return _encode({group_id: f"{table[group_id]:x}" for group_id in sorted(table)})
 
 
+def _encode_labels(labels: dict[str, GroupLabel]) -> bytes:
+    return _encode([labels[group_id] for group_id in sorted(labels)])
+
+
 async def read_labels(state: BlobContainer, previous: Published) -> dict[str, GroupLabel]:
     """The names of all groups that were alive after the last run."""
     return {label.id: label for label in _labels.decode(await _kept(state, previous.labels))}
@@ -177,7 +199,7 @@ class LabelledGroups(NamedTuple):
 
     labels: dict[str, GroupLabel]
     changed: set[str]
-    """Those that came, went, or changed what a rendering of their members shows."""
+    """In an incremental run, those that came, went, or changed what a rendering of their members shows."""
     retold: set[str]
     """Those that came or came back, and of which Graph told edges: these are all that they have."""
 
@@ -195,9 +217,10 @@ async def label_groups(
                 label = None if group.removed else _label(group, before.get(object_id))
                 if label == before.get(object_id):
                     continue
-                changed.add(object_id)
-                if object_id not in before and group.members is not msgspec.UNSET:
-                    retold.add(object_id)
+                if run.kind == "incremental":
+                    changed.add(object_id)
+                    if object_id not in before and group.members is not msgspec.UNSET:
+                        retold.add(object_id)
                 if label is None:
                     labels.pop(object_id, None)
                 else:

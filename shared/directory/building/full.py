@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from shared import memory
 from shared.directory import records
 from shared.directory.building import drift
 from shared.directory.building.inputs import (
@@ -35,9 +36,12 @@ from shared.snapshots.shuffle import Cut
 from shared.snapshots.state import Built
 
 
-async def build_members(shared: BuildInput, bucket: int, output: Output, reported_groups: set[str]) -> Built:
-    """Users and edges of one bucket. `reported_groups` are those that the deltas told of."""
-    run, labels = shared.run, shared.labels
+async def build_members(
+    shared: BuildInput, bucket: int, output: Output, groups: dict[str, str], reported_groups: set[str]
+) -> Built:
+    """Users and edges of one bucket. `groups` are all live ones, each by its one text; `reported_groups` are
+    those that the deltas told of."""
+    run = shared.run
     user_rows = await shared.rows("users", "users", run.cut, bucket)
     edge_rows = await shared.rows("groups", "edges", run.cut, bucket)
     authentication_rows = await shared.rows("authentication", "authentication", run.cut, bucket)
@@ -45,8 +49,8 @@ async def build_members(shared: BuildInput, bucket: int, output: Output, reporte
     gone = await shared.deleted_users(bucket)
     before = None
     if shared.previous is not None:
-        listed = await shared.previous_records("users", bucket, run.cut, USER_LINES)
-        before = by_segment(run.cut, bucket, listed)
+        published = await shared.previous_records("users", bucket, run.cut, USER_LINES)
+        before = by_segment(run.cut, bucket, published)
     reported: set[str] = set()
     if shared.drift_is_known:
         reported = await shared.reported("users-reported", "reported", run.cut, bucket)
@@ -55,28 +59,37 @@ async def build_members(shared: BuildInput, bucket: int, output: Output, reporte
     changes: list[records.Change] = []
     counts = ChangeCounts()
     with_authentication = with_sign_in = missed = 0
-    for segment in range(run.cut.segments):
-        users, tombstones = read_users(user_rows.segment(segment))
-        received = decode_objects(edge_rows.segment(segment), EDGES, "memberships")
-        visible, kept_back = resolve(in_force(received), users, labels)
+    rows = zip(
+        user_rows.drained(),
+        edge_rows.drained(),
+        authentication_rows.drained(),
+        sign_in_rows.drained(),
+        strict=True,
+    )
+    for segment, (listed, linked, authenticated, signed_in) in enumerate(rows):
+        users, tombstones = read_users(listed)
+        received = decode_objects(linked, EDGES, "memberships")
+        visible, kept_back = resolve(in_force(received), users, groups)
         known = before[segment] if before is not None else None
         authentication = shared.known_methods(known)
-        authentication |= authentication_of(authentication_rows.segment(segment))
-        now = _join(users, visible, authentication, sign_ins_of(sign_in_rows.segment(segment)))
+        authentication |= authentication_of(authenticated)
+        now = _join(users, visible, authentication, sign_ins_of(signed_in))
         changed, counted = compare("users", known, now, run.started_at, reason_of(tombstones, gone))
         missed += drift.count_objects(changed, known or {}, reported)
         output.add(now)
-        # All that is kept of the segment. Edges of a group share its id: most of what one takes in memory.
-        edges += [(labels[edge[0]].id, edge[1], edge[2], edge[3]) for edge in visible]
+        # All that is kept of the segment. Edges share the ids of groups and users, which are most of what an
+        # edge takes in memory.
+        ids = {user.id: user.id for user in now}
+        edges += [(groups[edge[0]], edge[1], ids.get(edge[2], edge[2]), edge[3]) for edge in visible]
         hidden += kept_back
         changes += changed
         counts.add(counted)
         with_authentication += sum(1 for user in now if user.authentication is not None)
         with_sign_in += sum(1 for user in now if user.sign_in is not None)
+        if (segment + 1) % run.cut.stretch == 0:
+            memory.give_back()
         await asyncio.sleep(0)
 
-    # What was read makes room for what is written.
-    del user_rows, edge_rows, authentication_rows, sign_in_rows
     edges, hidden = as_published(edges), as_published(hidden)
     edge_changes, edge_counts = compare_memberships(await shared.previous_edges(bucket), edges)
     unchanged_edges = _unchanged(shared, "memberships", bucket, run.cut, edge_counts)
@@ -88,15 +101,18 @@ async def build_members(shared: BuildInput, bucket: int, output: Output, reporte
         reported_edges = await shared.reported("groups-reported", "reported-edges", run.cut, bucket)
         missed_edges = drift.count_edges(edge_changes, reported_edges, reported, reported_groups)
         drifted = {"users": missed, "memberships": missed_edges}
+    parts = await output.store(shared.output, _unchanged(shared, "users", bucket, run.cut, counts))
+    parts["memberships"] = unchanged_edges or await store_edges(shared.output, "parts/memberships", edges)
+    kept = await store_hidden(shared.state, hidden)
+    edges_of_groups = count_edges(edges, hidden)
+    # The edges make room for the rows that count them.
+    del edges, hidden, edge_changes
     return Built(
-        parts={
-            **await output.store(shared.output, _unchanged(shared, "users", bucket, run.cut, counts)),
-            "memberships": unchanged_edges or await store_edges(shared.output, "parts/memberships", edges),
-        },
+        parts=parts,
         changes={"users": counts, "memberships": edge_counts},
         changes_part=changes_part,
-        counts=await store_counts(shared.state, run, bucket, count_edges(edges, hidden), run.group_cut),
-        hidden=await store_hidden(shared.state, hidden),
+        counts=await store_counts(shared.state, run, bucket, edges_of_groups, run.group_cut),
+        hidden=kept,
         authentication_rows=with_authentication,
         sign_in_rows=with_sign_in,
         drift=drifted,
@@ -115,13 +131,13 @@ async def build_groups(
     rows = await shared.rows("groups", "groups", run.group_cut, bucket)
     before = None
     if shared.previous is not None:
-        listed = await shared.previous_records("groups", bucket, run.group_cut, GROUP_LINES)
-        before = by_segment(run.group_cut, bucket, listed)
+        published = await shared.previous_records("groups", bucket, run.group_cut, GROUP_LINES)
+        before = by_segment(run.group_cut, bucket, published)
     changes: list[records.Change] = []
     counts = ChangeCounts()
     missed = 0
-    for segment in range(run.group_cut.segments):
-        groups = read_groups(rows.segment(segment))
+    for segment, listed in enumerate(rows.drained()):
+        groups = read_groups(listed)
         now = []
         for object_id in sorted(groups):
             members, owners = edge_counts.get(object_id, (0, 0))

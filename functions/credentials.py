@@ -7,7 +7,6 @@ from functools import wraps
 import azure.functions as func
 
 from functions.problems import problem
-from shared import events
 from shared.composition import app
 from shared.errors import (
     CallAltered,
@@ -38,6 +37,8 @@ def _explained(
             log.warning("call rejected: %s", error)
             return problem(400, "The body is not understood", str(error), problems=error.problems)
         except CallerRefused as error:
+            from shared import events
+
             events.CallerRefused(sentence=str(error)).emit()
             return problem(
                 401, "The caller is not known", "The call is not signed as the app expects, or not in time."
@@ -50,6 +51,8 @@ def _explained(
         except TooManyCalls as error:
             return problem(429, "Too many calls at once", str(error), retry_after=10)
         except EntraConnectorError as error:
+            from shared import events
+
             events.ValidationMisconfigured(
                 reason=error.reason, code=getattr(error, "code", None), sentence=str(error)
             ).emit()

@@ -5,7 +5,6 @@ import json
 import azure.functions as func
 
 from functions.problems import answer, explained, problem
-from shared import events
 from shared.composition import app
 from shared.errors import EntraConnectorError
 
@@ -21,6 +20,8 @@ async def directory_timer(timer: func.TimerRequest) -> None:
     try:
         await app().directory.tick()
     except EntraConnectorError as error:
+        from shared import events
+
         events.RunNotStarted(reason=error.reason, sentence=str(error)).emit()
         raise
 

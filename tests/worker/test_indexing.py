@@ -101,7 +101,6 @@ OWN_MODULES = {
     "shared.composition",
     "shared.config",
     "shared.errors",
-    "shared.events",
     "shared.ncrontab",
     "shared.settings_table",
     "shared.storage_clients",

@@ -21,8 +21,6 @@ credentials = func.Blueprint()  # type: ignore[no-untyped-call]
 
 log = logging.getLogger(__name__)
 
-LONGEST_BODY = 64 * 1024
-
 
 def _explained(
     function: Callable[[func.HttpRequest], Awaitable[func.HttpResponse]],
@@ -71,6 +69,8 @@ def _explained(
 @_explained
 async def credentials_validate(req: func.HttpRequest) -> func.HttpResponse:
     """Say of each leaked credential whether it still works. 200 for every verdict."""
+    from shared.credentials.candidates import LONGEST_BODY
+
     body = req.get_body()
     if len(body) > LONGEST_BODY:
         return problem(413, "The body is too large", "Send at most 64 KiB, with at most 20 credentials.")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shared.connection.checks import Clients
     from shared.connection.interface import Row
     from shared.credentials.calls import CredentialCalls
+    from shared.credentials.ledger import Ledger
     from shared.credentials.probe import SignInProbe
     from shared.directory.sync import DirectorySync
     from shared.graph.client import GraphClient
@@ -73,7 +74,7 @@ class App:
         self._credential: GraphCredential | None = None
         self._calls: CredentialCalls | None = None
         self._calls_turn = asyncio.Lock()
-        self._to_make: list[Table | BlobContainer] = []
+        self._to_make: list[Ledger | Table | BlobContainer] = []
         self._probe: SignInProbe | None = None
 
     @property
@@ -190,7 +191,8 @@ class App:
             Table(self._storage.table(name)) for name in (USERS_TABLE, BUDGET_TABLE, REQUESTS_TABLE)
         )
         audit = BlobContainer(self._storage.container(AUDIT_CONTAINER))
-        self._to_make = [users, budget, requests, audit]
+        ledger = Ledger(users, budget, self.settings.tenant_id, Limits.from_settings(self.settings))
+        self._to_make = [ledger, requests, audit]
         graph: GraphClient | None = None
 
         async def impatient_graph() -> "GraphClient":
@@ -206,7 +208,7 @@ class App:
             validator=Validator(
                 settings=self.settings,
                 users=DirectoryUsers(impatient_graph),
-                ledger=Ledger(users, budget, self.settings.tenant_id, Limits.from_settings(self.settings)),
+                ledger=ledger,
                 audit=AuditLog(audit),
                 probe=self._sign_in_probe,
             ),

@@ -12,11 +12,9 @@ other's.
 """
 
 import hashlib
-import re
 import struct
 from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache
-from itertools import accumulate, batched, chain, pairwise, repeat
+from itertools import accumulate, batched, pairwise
 
 import msgspec
 from isal import isal_zlib
@@ -43,45 +41,23 @@ POSITIONS = 65_536
 """Ids are told apart by their first four hex digits: the most segments that a directory can have."""
 
 
-MANY_SEGMENTS = 1_024
-"""With so many, a good part of all prefixes that there can be will come."""
+_HIGH = {f"{number:02x}": number << 8 for number in range(256)}
+_LOW = {f"{number:02x}": number for number in range(256)}
 
 
-class SegmentTable(dict[str, int]):
-    """The segment of an id by its first `DIGITS` characters. Numbers rise with the ids."""
-
-    def __init__(self, total: int) -> None:
-        """Where all prefixes will come, they are worked out at once, and tables share them: one by one they
-        would come to lie among the rows, and hold on to the memory around them once the rows are gone."""
-        super().__init__()
-        self._numbers = list(range(total))
-        if total >= MANY_SEGMENTS:
-            each = POSITIONS // total
-            repeated = chain.from_iterable(repeat(number, each) for number in self._numbers)
-            self.update(zip(_all_prefixes(), repeated, strict=True))
-
-    def __missing__(self, prefix: str) -> int:
-        """Worked out once for each prefix that comes."""
-        number = self._numbers[_position(prefix) * len(self._numbers) // POSITIONS]
-        self[prefix] = number
-        return number
+def position_of(object_id: str) -> int:
+    """Where an id lies among all that there can be, from 0 up to `POSITIONS`. Positions rise with the ids."""
+    try:
+        return _HIGH[object_id[:2]] | _LOW[object_id[2:4]]
+    except KeyError:
+        return _odd_position(object_id)
 
 
-@cache
-def _all_prefixes() -> list[str]:
-    return [f"{position:0{DIGITS}x}" for position in range(POSITIONS)]
-
-
-_is_number = re.compile(f"[0-9a-f]{{{DIGITS}}}").fullmatch
-
-
-def _position(prefix: str) -> int:
-    """From 0 to `POSITIONS`. What is no lower-case GUID still sorts among the others."""
-    if _is_number(prefix):
-        return int(prefix, 16)
+def _odd_position(object_id: str) -> int:
+    """Of an id that begins with no four lower-case hex digits: it still sorts among the others."""
     digits = "0123456789abcdef"
     position, width = 0, POSITIONS
-    for character in prefix.ljust(DIGITS, "0"):
+    for character in object_id[:DIGITS].ljust(DIGITS, "0"):
         width //= len(digits)
         if character in digits:
             position += digits.index(character) * width
@@ -114,15 +90,18 @@ class Cut(msgspec.Struct, frozen=True):
         """Segments of all buckets."""
         return self.buckets * self.segments
 
-    def table(self) -> SegmentTable:
-        """Finds the segment of an id, counted through all buckets: `table[object_id[:DIGITS]]`."""
-        return _table(self.total)
+    @property
+    def shift(self) -> int:
+        """`position_of(object_id) >> shift` is the segment of an id: what `segment_of` does, for those who ask
+        a million times."""
+        return POSITIONS.bit_length() - self.total.bit_length()
+
+    def segment_of(self, object_id: str) -> int:
+        """Counted through all buckets."""
+        return position_of(object_id) >> self.shift
 
     def bucket_of(self, object_id: str) -> int:
-        return self.table()[object_id[:DIGITS]] // self.segments
-
-
-_table = lru_cache(maxsize=16)(SegmentTable)
+        return self.segment_of(object_id) // self.segments
 
 
 class RowFile(msgspec.Struct, gc=False):
@@ -152,14 +131,15 @@ class RowWriter:
         self.packed = 0
         """Bytes held in packs."""
 
-    def stream(self, name: str) -> tuple[SegmentTable, list[list[bytes | msgspec.Raw]]]:
-        """A stream's segments and how to find them: append encoded JSON, and report its size to `grow`."""
-        return self._cuts[name].table(), self._segments[name]
+    def stream(self, name: str) -> tuple[int, list[list[bytes | msgspec.Raw]]]:
+        """A stream's shift and its segments: append encoded JSON to that of `position_of(id) >> shift`, and
+        report its size to `grow`."""
+        return self._cuts[name].shift, self._segments[name]
 
     def add(self, stream: str, object_id: str, row: bytes | msgspec.Raw) -> None:
         """Add one encoded JSON value to the segment of this id."""
-        table, segments = self.stream(stream)
-        segments[table[object_id[:DIGITS]]].append(row)
+        shift, segments = self.stream(stream)
+        segments[position_of(object_id) >> shift].append(row)
         self.size += len(memoryview(row))
 
     def grow(self, size: int) -> None:

@@ -22,7 +22,7 @@ from shared.directory.memberships import (
 from shared.directory.records import Membership, User
 from shared.formats.interface import GroupLabel
 from shared.snapshots.parts import PartPatch, PartReader, PartWriter, open_part
-from shared.snapshots.shuffle import DIGITS, Cut
+from shared.snapshots.shuffle import Cut
 from tests.snapshots.memory import MemoryContainer
 
 USERS = ["0000", "0001", "a", "b000", "é", "f"]
@@ -71,9 +71,9 @@ class Day:
 
 
 async def stored(visible: Sequence[Edge], segments: int) -> tuple[MemoryContainer, PartReader]:
-    container, writer, table = MemoryContainer(), PartWriter(), Cut(1, segments).table()
+    container, writer, cut = MemoryContainer(), PartWriter(), Cut(1, segments)
     for number in range(segments):
-        writer.add([membership(edge) for edge in visible if table[edge[0][:DIGITS]] == number])
+        writer.add([membership(edge) for edge in visible if cut.segment_of(edge[0]) == number])
     return container, await open_part(container, await writer.store(container, "parts/memberships"))
 
 

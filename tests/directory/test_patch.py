@@ -8,7 +8,7 @@ from shared.directory.building.output import Output
 from shared.directory.building.patch import PatchedBucket
 from shared.directory.records import User
 from shared.snapshots.parts import StoredPart, open_part
-from shared.snapshots.shuffle import DIGITS, Cut
+from shared.snapshots.shuffle import Cut
 from tests.snapshots.memory import MemoryContainer
 
 cuts = st.sampled_from((Cut(1, 1), Cut(1, 4), Cut(1, 64)))
@@ -40,9 +40,8 @@ async def made(
     container: MemoryContainer, cut: Cut, users: dict[str, str | None]
 ) -> dict[str, StoredPart | None]:
     output = Output("users", dict(RENDERINGS))
-    table = cut.table()
     for number in range(cut.segments):
-        output.add([User(one, users[one]) for one in sorted(users) if table[one[:DIGITS]] == number])
+        output.add([User(one, users[one]) for one in sorted(users) if cut.segment_of(one) == number])
     return await output.store(container, None)
 
 

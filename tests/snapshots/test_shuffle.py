@@ -18,7 +18,7 @@ from shared.snapshots.shuffle import (
     Cut,
     RowFile,
     RowWriter,
-    SegmentTable,
+    position_of,
     read_rows,
 )
 from tests.snapshots.memory import MemoryContainer
@@ -47,12 +47,9 @@ streams = st.dictionaries(st.sampled_from(("users", "edges", "counts")), small_c
 
 @given(totals, st.lists(ids, max_size=40))
 def test_segments_rise_with_ids_whatever_these_are(total: int, some: list[str]) -> None:
-    table = SegmentTable(total)
-    segments = [table[object_id[:DIGITS]] for object_id in sorted(some)]
+    segments = [Cut(1, total).segment_of(object_id) for object_id in sorted(some)]
     assert segments == sorted(segments)
     assert all(0 <= segment < total for segment in segments)
-    # What was looked up before is found again.
-    assert segments == [table[object_id[:DIGITS]] for object_id in sorted(some)]
 
 
 def test_segments_rise_with_ids_on_both_sides_of_every_digit() -> None:
@@ -61,23 +58,22 @@ def test_segments_rise_with_ids_on_both_sides_of_every_digit() -> None:
     prefixes = sorted(
         "".join(chosen) for length in range(DIGITS + 1) for chosen in product(characters, repeat=length)
     )
-    table = SegmentTable(POSITIONS)
-    segments = [table[prefix] for prefix in prefixes]
-    assert segments == sorted(segments)
-    assert (segments[0], segments[-1]) == (0, POSITIONS - 1)
+    positions = [position_of(prefix) for prefix in prefixes]
+    assert positions == sorted(positions)
+    assert (positions[0], positions[-1]) == (0, POSITIONS - 1)
 
 
 @given(totals, guids)
 def test_segment_of_a_guid_is_its_numeric_position(total: int, guid: str) -> None:
     """All of a GUID's 2**128 values, cut evenly."""
-    assert SegmentTable(total)[guid[:DIGITS]] == uuid.UUID(guid).int * total // 2**128
+    assert Cut(1, total).segment_of(guid) == uuid.UUID(guid).int * total // 2**128
 
 
 def test_every_segment_has_as_many_ids() -> None:
     prefixes = [f"{position:0{DIGITS}x}" for position in range(POSITIONS)]
     for total in (1, 2, 64, POSITIONS):
-        table = SegmentTable(total)
-        filled = Counter(table[prefix] for prefix in prefixes)
+        cut = Cut(1, total)
+        filled = Counter(cut.segment_of(prefix) for prefix in prefixes)
         assert filled == dict.fromkeys(range(total), POSITIONS // total)
 
 
@@ -97,7 +93,7 @@ def test_bucket_is_the_same_however_many_segments_it_has(object_id: str, doublin
     assert cut.total == buckets * segments
     assert cut.bucket_of(object_id) == Cut(buckets, 1).bucket_of(object_id)
     first = cut.bucket_of(object_id) * segments
-    assert first <= cut.table()[object_id[:DIGITS]] < first + segments
+    assert first <= cut.segment_of(object_id) < first + segments
 
 
 def test_bucket_is_the_same_on_every_machine() -> None:
@@ -170,7 +166,7 @@ async def test_what_goes_in_comes_out_by_segment_in_order(
             flushes += 1
             continue
         name, object_id, value = action
-        segment = cuts[name].table()[object_id[:DIGITS]]
+        segment = cuts[name].segment_of(object_id)
         by_segment[name, segment].append(value)
         by_bucket[name, cuts[name].bucket_of(object_id)].append((flushes, segment, value))
     for name, cut in cuts.items():
@@ -269,9 +265,9 @@ async def test_rows_that_were_appended_directly_are_rows_like_others() -> None:
     container, cut = MemoryContainer(), Cut(2, 2)
     writer = RowWriter({"users": cut})
     writer.add("users", "c1", b"1")
-    table, segments = writer.stream("users")
-    segments[table["c2"]].append(b"2")
-    segments[table["0"]].append(msgspec.Raw(b"0"))
+    shift, segments = writer.stream("users")
+    segments[position_of("c2") >> shift].append(b"2")
+    segments[position_of("0") >> shift].append(msgspec.Raw(b"0"))
     file = await writer.flush(container, "runs/r")
     assert file is not None
     assert segments == [[], [], [], []]

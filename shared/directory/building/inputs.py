@@ -17,7 +17,7 @@ from shared.graph import objects
 from shared.graph.paging import decode_objects
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.parts import open_part
-from shared.snapshots.shuffle import DIGITS, BucketRows, Cut, read_rows
+from shared.snapshots.shuffle import BucketRows, Cut, position_of, read_rows
 from shared.snapshots.state import Checkpoint, Published, Run
 
 USER_LINES = msgspec.json.Decoder(records.User)
@@ -150,9 +150,9 @@ def by_segment[R: (records.User, records.Group)](
 ) -> list[dict[str, R]]:
     """Records of a bucket by segment and id."""
     segments: list[dict[str, R]] = [{} for _ in range(cut.segments)]
-    table, first = cut.table(), bucket * cut.segments
+    shift, first = cut.shift, bucket * cut.segments
     for record in listed:
-        segments[table[record.id[:DIGITS]] - first][record.id] = record
+        segments[(position_of(record.id) >> shift) - first][record.id] = record
     return segments
 
 

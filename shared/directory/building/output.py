@@ -12,7 +12,7 @@ from shared.directory import records
 from shared.directory.memberships import Edge, membership
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.parts import PartRef, PartWriter, StoredPart
-from shared.snapshots.shuffle import DIGITS, POSITIONS, Cut, RowFile, RowWriter
+from shared.snapshots.shuffle import POSITIONS, Cut, RowFile, RowWriter, position_of
 from shared.snapshots.state import KEPT, Run, StateStore
 
 SEGMENT_EDGES = 128
@@ -57,10 +57,10 @@ async def store_edges(container: BlobContainer, folder: str, edges: Sequence[Edg
     segments = 1
     while segments * SEGMENT_EDGES < len(edges) and segments < POSITIONS:
         segments *= 2
-    table = Cut(1, segments).table()
+    shift = Cut(1, segments).shift
     begin = 0
     for number in range(segments):
-        end = bisect_right(edges, number, begin, key=lambda edge: table[edge[0][:DIGITS]])
+        end = bisect_right(edges, number, begin, key=lambda edge: position_of(edge[0]) >> shift)
         part.add([membership(edge) for edge in edges[begin:end]])
         begin = end
     return await part.store(container, folder)

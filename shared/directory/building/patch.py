@@ -14,7 +14,7 @@ import msgspec
 
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.parts import PartPatch, PartReader, StoredPart, open_part
-from shared.snapshots.shuffle import DIGITS, Cut
+from shared.snapshots.shuffle import Cut
 
 _ID = b'{"id":"'
 """How a line of a record begins."""
@@ -71,14 +71,14 @@ class PatchedBucket[R]:
         self._renderings = renderings
         self._decoder = decoder
         self._cut = cut
-        self._table, self._first = cut.table(), bucket * cut.segments
+        self._first = bucket * cut.segments
         self._segments: dict[int, Segment[R]] = {}
         self._edits: dict[int, tuple[list[bytes], list[_Edit[R]]]] = {}
         """By segment: its lines before, and what becomes of them."""
 
     def number_of(self, object_id: str) -> int:
         """The segment of an id, which is one of this bucket."""
-        return self._table[object_id[:DIGITS]] - self._first
+        return self._cut.segment_of(object_id) - self._first
 
     def segment(self, number: int) -> Segment[R]:
         """A segment as the last snapshot has it."""

@@ -15,7 +15,7 @@ from shared.directory.records import Relation
 from shared.graph import queries
 from shared.graph.objects import Group
 from shared.graph.paging import Page, page_decoder, read_page
-from shared.snapshots.shuffle import DIGITS, Cut
+from shared.snapshots.shuffle import Cut, position_of
 from shared.snapshots.state import Run
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class GroupsCollector(PagedCollector):
 
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:
         page: Page[Group] = read_page(body, _page, self.dataset, delta=self.delta)
-        group_table, groups = context.rows.stream("groups")
-        edge_table, edges = context.rows.stream("edges")
+        group_shift, groups = context.rows.stream("groups")
+        edge_shift, edges = context.rows.stream("edges")
         incremental = context.run.kind == "incremental"
         size = 0
         for group in page.value:
@@ -60,7 +60,7 @@ class GroupsCollector(PagedCollector):
                 if not references:
                     continue
                 for member_id, edge in encode_edges(group.id, relation, references):
-                    edges[edge_table[member_id[:DIGITS]]].append(edge)
+                    edges[position_of(member_id) >> edge_shift].append(edge)
                     size += len(edge)
             # Of the edges, only that there are some: whether a group that is back was told as a whole.
             told = incremental and any(
@@ -69,7 +69,7 @@ class GroupsCollector(PagedCollector):
             group.members = [] if told else UNSET
             group.owners = UNSET
             row = _encode(group)
-            groups[group_table[group.id[:DIGITS]]].append(row)
+            groups[position_of(group.id) >> group_shift].append(row)
             size += len(row)
         context.rows.grow(size)
         return page

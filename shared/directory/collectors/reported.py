@@ -12,7 +12,7 @@ import msgspec
 from shared.directory.collectors.interface import PagedCollector, SliceContext
 from shared.graph.objects import Group, ObjectId
 from shared.graph.paging import Page, page_decoder, read_page
-from shared.snapshots.shuffle import DIGITS, Cut
+from shared.snapshots.shuffle import Cut, position_of
 from shared.snapshots.state import Checkpoint, Run
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ class ReportedGroupsCollector(_ReportedCollector):
 
     def take(self, body: bytes, context: SliceContext) -> Page[Any]:
         page: Page[Group] = read_page(body, _groups, self.dataset, delta=True)
-        table, segments = context.rows.stream("reported-edges")
+        shift, segments = context.rows.stream("reported-edges")
         for group in page.value:
             context.rows.add("reported", group.id, _encode(group.id))
             for relation, references in (("member", group.members), ("owner", group.owners)):
                 for reference in references or ():
                     row = _encode(f"{group.id}|{relation}|{reference.id}")
-                    segments[table[reference.id[:DIGITS]]].append(row)
+                    segments[position_of(reference.id) >> shift].append(row)
         return page

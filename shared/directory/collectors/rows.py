@@ -8,7 +8,7 @@ import msgspec
 from shared.errors import InvalidPage
 from shared.graph.objects import ObjectId
 from shared.graph.paging import UNREADABLE, Page
-from shared.snapshots.shuffle import DIGITS, RowWriter
+from shared.snapshots.shuffle import RowWriter, position_of
 
 _object_id = msgspec.json.Decoder(ObjectId)
 _encode = msgspec.json.Encoder().encode
@@ -20,14 +20,14 @@ class Identified(Protocol):
 
 def add_raw(page: Page[msgspec.Raw], rows: RowWriter, stream: str, subject: str) -> None:
     """Each object as Graph sent it: the build reads it. For what no snapshot can do without."""
-    table, segments = rows.stream(stream)
+    shift, segments = rows.stream(stream)
     size = 0
     for raw in page.value:
         try:
             object_id = _object_id.decode(raw).id
         except UNREADABLE as error:
             raise InvalidPage(f"{subject}: Graph sent an object that has no usable id: {error}.") from None
-        segments[table[object_id[:DIGITS]]].append(raw)
+        segments[position_of(object_id) >> shift].append(raw)
         size += len(memoryview(raw))
     rows.grow(size)
 

@@ -1,4 +1,4 @@
-"""The app's engine as the bench runs it: real SDKs over HTTP, real Azurite, default settings.
+"""The app's engine as the bench runs it: its own clients, real SDKs over HTTP, real Azurite, default settings.
 
 The token is a constant, and so is the date: `changed_at` is part of what is published, and two runs are to
 publish the same bytes. `STORAGE` holds the connection string.
@@ -8,12 +8,11 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, override
+from typing import Any, NoReturn, override
 
 from azure.core.credentials import AccessToken
-from azure.storage.blob.aio import BlobServiceClient
 
 from bench.processes.measure import Stopwatch
 from bench.results import StorageUse, Touched
@@ -25,9 +24,10 @@ from shared.formats.interface import RenderContext
 from shared.graph import queries
 from shared.graph.client import GraphClient
 from shared.graph.policy import Usage
-from shared.snapshots.blobs import CLIENT_OPTIONS, BlobContainer
+from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.manifest import Manifest, read_manifest, read_pointer
 from shared.snapshots.state import Run, Stage, StateStore
+from shared.storage_clients import StorageClients
 
 STORAGE = "BENCH_STORAGE"
 _ANYBODY = "00000000-0000-4000-8000-000000000001"
@@ -91,11 +91,11 @@ class TimedSync(DirectorySync):
 class Engine:
     """The engine and what stands around it, ready to work."""
 
-    def __init__(self, sync: DirectorySync, blobs: BlobServiceClient, use: StorageUse) -> None:
+    def __init__(self, sync: DirectorySync, storage: StorageClients, use: StorageUse) -> None:
         self.sync = sync
         self.use = use
         """What was read and written so far."""
-        self._blobs = blobs
+        self._storage = storage
 
     async def run(self) -> Run:
         stored = await self.sync.state.run()
@@ -126,8 +126,7 @@ class Engine:
         """Bytes in all containers."""
         sizes = 0
         for container in (self.sync.output, self.sync.state.container):
-            client = self._blobs.get_container_client(container.name)
-            async for blob in client.list_blobs():
+            async for blob in self._storage.container(container.name).list_blobs():
                 sizes += blob.size or 0
         return sizes
 
@@ -162,15 +161,16 @@ async def engine(
     use = StorageUse()
     date = _FIRST_RUN + number * _BETWEEN_RUNS
     async with (
-        BlobServiceClient.from_connection_string(os.environ[STORAGE], **CLIENT_OPTIONS) as blobs,
+        AsyncExitStack() as stack,
         GraphClient(ConstantCredential(), origin, settings.cloud.graph_scope) as graph,  # type: ignore[arg-type]
     ):
+        storage = StorageClients(settings.storage, _no_identity, stack)
 
         async def client() -> GraphClient:
             return graph
 
         def container(name: str) -> CountedContainer:
-            counted = CountedContainer(blobs.get_container_client(name))
+            counted = CountedContainer(storage.container(name))
             counted.use = use
             return counted
 
@@ -185,7 +185,11 @@ async def engine(
         sync.stopwatch = stopwatch
         await _load(sync, graph)
         use.reads = use.writes = use.bytes_read = use.bytes_written = 0
-        yield Engine(sync, blobs, use)
+        yield Engine(sync, storage, use)
+
+
+def _no_identity() -> NoReturn:
+    raise NotImplementedError("the connection string has a key")
 
 
 async def _load(sync: DirectorySync, graph: GraphClient) -> None:

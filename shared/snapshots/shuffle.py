@@ -92,8 +92,8 @@ class Cut(msgspec.Struct, frozen=True):
 
     @property
     def shift(self) -> int:
-        """`position_of(object_id) >> shift` is the segment of an id: what `segment_of` does, for those who ask
-        a million times."""
+        """`position_of(object_id) >> shift` is the segment of an id: what `segment_of` does, for those who
+        ask a million times."""
         return POSITIONS.bit_length() - self.total.bit_length()
 
     def segment_of(self, object_id: str) -> int:

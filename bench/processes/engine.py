@@ -1,4 +1,4 @@
-"""The app's engine as the bench runs it: its own clients, real SDKs over HTTP, real Azurite, default settings.
+"""The app's engine as the bench runs it: its clients and SDKs, real HTTP, real Azurite, default settings.
 
 The token is a constant, and so is the date: `changed_at` is part of what is published, and two runs are to
 publish the same bytes. `STORAGE` holds the connection string.

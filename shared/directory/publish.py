@@ -40,7 +40,7 @@ def compose(
     groups: dict[int, Built],
     previous: Published | None,
     *,
-    labels: str,
+    labels: StoredPart | None,
     tenant_id: str,
     now: datetime,
 ) -> tuple[Manifest, Published]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.manifest import read_pointer
-from shared.snapshots.state import Checkpoint, Run, StateStore
+from shared.snapshots.state import Checkpoint, Run, Stage, StateStore
 
 
 async def sync_status(state: StateStore, output: BlobContainer) -> dict[str, Any]:
@@ -40,9 +40,7 @@ def _held(run: Run) -> dict[str, Any] | None:
 
 async def _describe(run: Run, state: StateStore) -> dict[str, Any]:
     checkpoints = await asyncio.gather(*(state.checkpoint(run.run_id, name) for name in run.datasets))
-    members, groups = await asyncio.gather(
-        state.built_buckets(run.run_id, "members"), state.built_buckets(run.run_id, "groups")
-    )
+    members, groups = await asyncio.gather(_built(run, "members", state), _built(run, "groups", state))
     described: dict[str, Any] = {
         "run_id": run.run_id,
         "sequence": run.sequence,
@@ -51,7 +49,7 @@ async def _describe(run: Run, state: StateStore) -> dict[str, Any]:
         "started_at": run.started_at,
         "datasets": {one[0].dataset: _progress(one[0]) for one in checkpoints if one},
         "build": {
-            "done": len(members) + len(groups),
+            "done": members + groups,
             "of": len(run.buckets("members")) + len(run.buckets("groups")),
         },
     }
@@ -60,6 +58,12 @@ async def _describe(run: Run, state: StateStore) -> dict[str, Any]:
     if run.error:
         described["error"] = run.error
     return described
+
+
+async def _built(run: Run, stage: Stage, state: StateStore) -> int:
+    """How many buckets of a stage are done."""
+    done = await state.built_batches(run.run_id, stage)
+    return sum(len(buckets) for batch, buckets in enumerate(run.batches(stage)) if batch in done)
 
 
 def _progress(checkpoint: Checkpoint) -> dict[str, Any]:

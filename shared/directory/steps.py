@@ -16,17 +16,19 @@ MAX_DELAY_SECONDS = 6 * 24 * 3600
 """Storage keeps a message invisible for seven days at most."""
 
 
-class Step(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """One message: a slice to read, buckets to build, or what is due next."""
+class Step(msgspec.Struct, omit_defaults=True):
+    """One message: a slice to read, buckets to build, or what is due next.
+
+    Another version of the app may have sent it; its run is then of another version, too, and it is stale.
+    """
 
     run_id: str
     action: Literal["collect", "build", "publish"]
     dataset: str | None = None
     slice: int | None = None
     stage: Stage | None = None
-    bucket: int | None = None
-    more: list[int] = []
-    """Further buckets of the same stage, which an incremental run hardly has to do anything for."""
+    batch: int | None = None
+    """Which buckets of the stage, as the run has them by their number."""
 
 
 class StepQueue:

@@ -19,7 +19,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import batched
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -53,6 +52,7 @@ from shared.graph.paging import VisitedLinks
 from shared.graph.policy import Usage
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.manifest import Manifest, read_pointer
+from shared.snapshots.parts import StoredPart
 from shared.snapshots.retention import sweep_published
 from shared.snapshots.shuffle import POSITIONS, Cut, RowWriter
 from shared.snapshots.state import (
@@ -76,8 +76,8 @@ MAX_BUCKETS = 1_024
 SEGMENT_ROWS = 32
 """Most objects that a segment holds on average: what stays in the processor's cache, and what is packed anew
 where one of them changed."""
-BUCKETS_A_STEP = 8
-"""That one message of an incremental run builds: most of a bucket is copied, and a message has its price."""
+BUCKETS_A_MESSAGE = 8
+"""What one message of an incremental run builds: most of a bucket is copied, and a message has its price."""
 UNKNOWN_SIZE_BUCKETS = 8
 """Where Graph does not tell the size of the directory."""
 LARGE = 1024 * 1024
@@ -182,6 +182,7 @@ class DirectorySync:
             started_at=rfc3339(started),
             cut=cut,
             group_cut=group_cut,
+            buckets_a_message=BUCKETS_A_MESSAGE if kind == "incremental" else 1,
             datasets=datasets,
             wanted=wanted,
             formats=list(self.settings.formats),
@@ -270,8 +271,8 @@ class DirectorySync:
         try:
             if step.action == "collect" and step.dataset and step.slice is not None:
                 await self._collect(run, step.dataset, step.slice)
-            elif step.action == "build" and step.stage and step.bucket is not None:
-                await self._build(run, step.stage, [step.bucket, *step.more])
+            elif step.action == "build" and step.stage and step.batch is not None:
+                await self._build(run, step.stage, step.batch)
             else:
                 await self._advance(run)
         except StaleMessage as stale:
@@ -318,7 +319,7 @@ class DirectorySync:
             raise StaleMessage(f"{dataset} waits for {', '.join(awaited)}")  # their end enqueues it
         users = awaited.get("users")
         deadline = self.clock() + self.settings.slice_seconds
-        previous = await self._previous(run)
+        previous = await self._previous(run) if collector.looks_back else None
         before = previous.parts["users"] if previous else []
         context = SliceContext(
             run=run,
@@ -374,24 +375,17 @@ class DirectorySync:
         else:
             await self.queue.send(_collect_step(run, checkpoint), outcome.delay)
 
-    async def _build(self, run: Run, stage: Stage, buckets: list[int]) -> None:
-        if run.status != "building" or run.stage != stage:
+    async def _build(self, run: Run, stage: Stage, batch: int) -> None:
+        batches = run.batches(stage)
+        if run.status != "building" or run.stage != stage or not 0 <= batch < len(batches):
             raise StaleMessage(f"run {run.run_id} builds {stage} no longer")
-        done = await self._done(run, stage, buckets)
-        for bucket in buckets:
-            if bucket not in done:
-                builder = await self._builder_of(run)
-                built = await builder.build(stage, bucket)
-                await self.state.save_built(run.run_id, stage, bucket, built)
-                if run.kind == "incremental":
-                    builder.built[stage, bucket] = built
+        if await self.state.built(run.run_id, stage, batch) is None:
+            builder = await self._builder_of(run)
+            built = await builder.build(stage, batches[batch])
+            await self.state.save_built(run.run_id, stage, batch, built)
+            if run.kind == "incremental":
+                builder.built[stage, batch] = built
         await self._advance(run)
-
-    async def _done(self, run: Run, stage: Stage, buckets: list[int]) -> set[int]:
-        """Which of these buckets are built already."""
-        if len(buckets) > 1:
-            return await self.state.built_buckets(run.run_id, stage)
-        return set() if await self.state.built(run.run_id, stage, buckets[0]) is None else set(buckets)
 
     async def _builder_of(self, run: Run) -> Builder:
         async with self._builder_turn:
@@ -403,7 +397,7 @@ class DirectorySync:
                 if run.kind == "incremental" and previous is not None:
                     before = await read_labels(container, previous)
                 groups = await label_groups(container, run, checkpoints["groups"], before)
-                self._builder = Builder(
+                self._builder = await Builder.begin(
                     BuildInput(
                         run=run,
                         checkpoints=checkpoints,
@@ -441,8 +435,8 @@ class DirectorySync:
                 return
             await self._move(run, "members")
             return
-        built = await self.state.built_buckets(run.run_id, run.stage)
-        if built < set(run.buckets(run.stage)):
+        built = await self.state.built_batches(run.run_id, run.stage)
+        if len(built) < len(run.batches(run.stage)):
             return
         if run.stage == "members":
             await self._move(run, "groups")
@@ -480,8 +474,8 @@ class DirectorySync:
             run.touched = {"members": sorted(touched), "groups": []}
         else:
             assert run.touched is not None
-            members = [await self._built(run, "members", bucket) for bucket in run.touched["members"]]
-            run.touched["groups"] = sorted(touched_groups(checkpoints.values(), members))
+            members = await self._built(run, "members")
+            run.touched["groups"] = sorted(touched_groups(checkpoints.values(), members.values()))
 
     async def _begin_anew(self, run: Run) -> None:
         """Graph no longer knows where we were: end this run and start a full one at once."""
@@ -497,8 +491,7 @@ class DirectorySync:
                 return
 
     async def _publish(self, run: Run) -> None:
-        members = {number: await self._built(run, "members", number) for number in run.buckets("members")}
-        groups = {number: await self._built(run, "groups", number) for number in run.buckets("groups")}
+        members, groups = await self._built(run, "members"), await self._built(run, "groups")
         checkpoints = await self._checkpoints(run)
         previous = await self._previous(run)
         manifest, published = compose(
@@ -519,14 +512,14 @@ class DirectorySync:
         self._builder = None
         await self.state.sweep(keep_run=None, keep_published=run.run_id)
 
-    async def _labels(self, run: Run, previous: Published | None) -> str:
-        """Where the names of all groups are kept, after this run."""
+    async def _labels(self, run: Run, previous: Published | None) -> StoredPart | None:
+        """The names of all groups after this run, as they are kept."""
         if previous is not None and run.touched is not None:
             if not any(run.touched.values()):
                 return previous.labels
             if not (await self._builder_of(run)).relabelled:
                 return previous.labels
-        return await self.state.keep((await self._builder_of(run)).labels)
+        return await (await self._builder_of(run)).store_labels()
 
     def _hold_if_it_shrinks(self, run: Run, manifest: Manifest, previous: Published | None) -> None:
         """Raise `RunHeld` for a run that would remove too much and that nobody has confirmed."""
@@ -548,19 +541,24 @@ class DirectorySync:
         if removed:
             events.RunsSwept(blobs=removed).emit()
 
-    async def _built(self, run: Run, stage: Stage, bucket: int) -> Built:
+    async def _built(self, run: Run, stage: Stage) -> dict[int, Built]:
+        """What all buckets of a stage came to."""
         builder = self._builder
-        if builder is not None and builder.run_id == run.run_id and (stage, bucket) in builder.built:
-            return builder.built[stage, bucket]
-        built = await self.state.built(run.run_id, stage, bucket)
-        if built is None:
-            raise StaleMessage(f"run {run.run_id} was swept")
-        return built
+        here = builder.built if builder is not None and builder.run_id == run.run_id else {}
+        whole: dict[int, Built] = {}
+        for batch in range(len(run.batches(stage))):
+            built = here.get((stage, batch)) or await self.state.built(run.run_id, stage, batch)
+            if built is None:
+                raise StaleMessage(f"run {run.run_id} was swept")
+            whole |= built
+        return whole
 
     async def _previous(self, run: Run) -> Published | None:
         """The snapshot that the run is compared with. Raises `SnapshotLost` if it is there no longer."""
         if run.previous_run_id is None:
             return None
+        if self._builder is not None and self._builder.run_id == run.run_id:
+            return self._builder.previous
         previous = await self.state.published(run.previous_run_id)
         if previous is None:
             raise SnapshotLost(
@@ -586,11 +584,10 @@ class DirectorySync:
             if not pending:
                 await self.queue.send(Step(run.run_id, "publish"))
             return
-        built = await self.state.built_buckets(run.run_id, run.stage)
-        missing = [bucket for bucket in run.buckets(run.stage) if bucket not in built]
-        at_once = BUCKETS_A_STEP if run.kind == "incremental" else 1
-        for bucket, *more in batched(missing, at_once, strict=False):
-            await self.queue.send(Step(run.run_id, "build", stage=run.stage, bucket=bucket, more=more))
+        built = await self.state.built_batches(run.run_id, run.stage)
+        missing = [batch for batch in range(len(run.batches(run.stage))) if batch not in built]
+        for batch in missing:
+            await self.queue.send(Step(run.run_id, "build", stage=run.stage, batch=batch))
         if not missing:
             await self.queue.send(Step(run.run_id, "publish"))
 
@@ -656,7 +653,7 @@ def _held_by(last: Run) -> tuple[str, str | None] | None:
 
 def _describe(step: Step) -> str:
     of = step.dataset or step.stage or ""
-    number = step.slice if step.slice is not None else step.bucket
+    number = step.slice if step.slice is not None else step.batch
     return " ".join(str(word) for word in (step.action, of, number) if word not in ("", None))
 
 

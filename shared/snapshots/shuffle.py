@@ -222,10 +222,14 @@ class BucketRows:
         """The bucket's range of one more file. Each stretch becomes a piece of its own, so that it can go."""
         self._packs += _packs_of(content, self._cut.stretches)
 
-    def has(self, number: int) -> bool:
-        """Whether a segment has rows."""
-        at = self._move_to(number)
-        return any(rows[at] for rows in self._unpacked)
+    def filled(self) -> list[int]:
+        """The segments that have rows."""
+        found = []
+        for start in range(0, self._cut.segments, self._cut.stretch):
+            self._move_to(start)
+            lying = {at for segments in self._unpacked for at, rows in enumerate(segments) if rows}
+            found += [start + at for at in sorted(lying)]
+        return found
 
     def any(self) -> bool:
         return bool(self._packs)

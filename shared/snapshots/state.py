@@ -5,7 +5,7 @@ All of it lies in container `sync-state`, which consumers never read:
     run.json                           the run under way, or the last one; compare-and-set
     runs/<run_id>/<dataset>.json       how far a dataset was read
     runs/<run_id>/collected/…          rows set aside for the build
-    runs/<run_id>/built/<stage>-<n>    what a bucket came to
+    runs/<run_id>/built/<stage>-<n>    what the buckets of a message came to
     published/<run_id>.json            what the next run needs of this one: bucket → part, delta links
     kept/<sha256>                      what several published runs may share: hidden edges, counts, names
 
@@ -14,6 +14,7 @@ commits them as well, and a crash between the two leaves the old pair in place.
 """
 
 import hashlib
+from itertools import batched
 from typing import Literal
 
 import msgspec
@@ -25,7 +26,7 @@ from shared.snapshots.manifest import ChangeCounts
 from shared.snapshots.parts import PartRef, StoredPart
 from shared.snapshots.shuffle import Cut, RowFile
 
-STATE_VERSION = 4
+STATE_VERSION = 5
 """Raised when a checkpoint of an older version must not be continued; such a run starts anew."""
 
 RECORD_VERSION = 1
@@ -37,10 +38,6 @@ KEPT = "kept"
 type RunStatus = Literal["collecting", "building", "published", "failed", "held"]
 type Stage = Literal["members", "groups"]
 type ReadStatus = Literal["reading", "complete", "failed", "unavailable"]
-
-
-class _Versioned(msgspec.Struct):
-    state_version: int = 0
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -58,6 +55,8 @@ class Run(msgspec.Struct, kw_only=True):
     cut: Cut
     """How users, and the edges that lead to them, are cut."""
     group_cut: Cut
+    buckets_a_message: int = 1
+    """How many one message builds."""
     datasets: list[str]
     """The datasets that this run reads, in the order in which they are shown."""
     touched: dict[Stage, list[int]] | None = None
@@ -87,6 +86,10 @@ class Run(msgspec.Struct, kw_only=True):
         if self.touched is not None:
             return self.touched[stage]
         return list(range((self.cut if stage == "members" else self.group_cut).buckets))
+
+    def batches(self, stage: Stage) -> list[tuple[int, ...]]:
+        """The same, message by message."""
+        return list(batched(self.buckets(stage), self.buckets_a_message, strict=False))
 
     @property
     def under_way(self) -> bool:
@@ -178,8 +181,8 @@ class Published(msgspec.Struct, kw_only=True):
     """By members' bucket."""
     edge_tables: list[str | None]
     """By groups' bucket: where the edges of each group are."""
-    labels: str
-    """Path of the names of all live groups."""
+    labels: StoredPart | None
+    """The names of all live groups."""
     delta_links: dict[str, str]
     """`users` and `groups`: where the next incremental run begins."""
     counted: dict[str, list[int]]
@@ -190,8 +193,8 @@ class Published(msgspec.Struct, kw_only=True):
     @property
     def kept(self) -> set[str]:
         """Paths under `kept/` that this snapshot needs."""
-        paths = {part.ref.path for part in self.hidden if part}
-        return paths | {path for path in self.edge_tables if path} | {self.labels}
+        parts = {part.ref.path for part in (*self.hidden, self.labels) if part}
+        return parts | {path for path in self.edge_tables if path}
 
 
 class _AnyRun(msgspec.Struct):
@@ -264,16 +267,17 @@ class StateStore:
         path = self._checkpoint_path(run_id, checkpoint.dataset)
         return await self.container.write(path, msgspec.json.encode(checkpoint), etag=etag, new=etag is None)
 
-    async def built(self, run_id: str, stage: Stage, bucket: int) -> Built | None:
-        path = self._built_path(run_id, stage, bucket)
+    async def built(self, run_id: str, stage: Stage, batch: int) -> dict[int, Built] | None:
+        """What the buckets of one message came to, or None if it is not through."""
+        path = self._built_path(run_id, stage, batch)
         content = await self.container.read(path)
-        return _decoded(content, Built, path) if content else None
+        return _decoded(content, dict[int, Built], path) if content else None
 
-    async def save_built(self, run_id: str, stage: Stage, bucket: int, built: Built) -> None:
-        await self.container.write(self._built_path(run_id, stage, bucket), msgspec.json.encode(built))
+    async def save_built(self, run_id: str, stage: Stage, batch: int, built: dict[int, Built]) -> None:
+        await self.container.write(self._built_path(run_id, stage, batch), msgspec.json.encode(built))
 
-    async def built_buckets(self, run_id: str, stage: Stage) -> set[int]:
-        """The buckets of this stage that are done."""
+    async def built_batches(self, run_id: str, stage: Stage) -> set[int]:
+        """The messages of this stage that are through, by their numbers."""
         prefix = f"runs/{run_id}/built/{stage}-"
         return {int(name.removeprefix(prefix)[:-5]) async for name in self.container.names(prefix)}
 
@@ -283,11 +287,10 @@ class StateStore:
         if content is None:
             return None
         try:
-            if msgspec.json.decode(content, type=_Versioned).state_version != STATE_VERSION:
-                return None
-            return msgspec.json.decode(content, type=Published)
+            published = msgspec.json.decode(content, type=Published)
         except msgspec.DecodeError:
             return None
+        return published if published.state_version == STATE_VERSION else None
 
     async def keep(self, content: bytes) -> str:
         """Store what the next run needs, under its digest, and return the path."""
@@ -308,8 +311,6 @@ class StateStore:
         Without `keep_run` no run may be under way: if one has begun meanwhile, nothing is deleted, and its
         own end does it.
         """
-        published = await self.published(keep_published) if keep_published else None
-        needed = published.kept if published else set()
         doomed = [
             name
             async for name in self.container.names("runs/")
@@ -322,6 +323,8 @@ class StateStore:
         ]
         if keep_run is None:
             # While a run is under way, it writes what it will keep.
+            published = await self.published(keep_published) if keep_published else None
+            needed = published.kept if published else set()
             doomed += [name async for name in self.container.names(f"{KEPT}/") if name not in needed]
             current = await self.run()
             if current is not None and current[0].under_way:
@@ -343,5 +346,5 @@ class StateStore:
         return f"runs/{run_id}/{dataset}.json"
 
     @staticmethod
-    def _built_path(run_id: str, stage: Stage, bucket: int) -> str:
-        return f"runs/{run_id}/built/{stage}-{bucket:04}.json"
+    def _built_path(run_id: str, stage: Stage, batch: int) -> str:
+        return f"runs/{run_id}/built/{stage}-{batch:04}.json"

@@ -180,18 +180,20 @@ async def built(
         state=state,
         output=output,
     )
-    builder = Builder(shared)
-    members = {bucket: await builder.build("members", bucket) for bucket in range(cut.buckets)}
-    for bucket, one in members.items():
-        await StateStore(state).save_built(run.run_id, "members", bucket, one)
-    groups = {bucket: await builder.build("groups", bucket) for bucket in range(group_cut.buckets)}
+    builder = await Builder.begin(shared)
+    members: dict[int, Built] = {}
+    for batch, buckets in enumerate(run.batches("members")):
+        some = await builder.build("members", buckets)
+        await StateStore(state).save_built(run.run_id, "members", batch, some)
+        members |= some
+    groups = await builder.build("groups", run.buckets("groups"))
     manifest, published = compose(
         run,
         checkpoints,
         members,
         groups,
         shared.previous,
-        labels=await StateStore(state).keep(builder.labels),
+        labels=await builder.store_labels(),
         tenant_id=TENANT,
         now=datetime(2026, 11, 21, 9, 30, tzinfo=UTC),
     )

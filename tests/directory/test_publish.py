@@ -101,7 +101,7 @@ def composed(run: Run, authentication: str = "complete") -> tuple[Manifest, Publ
         members(),
         groups(),
         None,
-        labels="kept/labels",
+        labels=part("labels", 8, 1),
         tenant_id=TENANT,
         now=NOW,
     )
@@ -161,7 +161,7 @@ def test_next_run_gets_the_parts_by_bucket_and_the_delta_links() -> None:
     assert published.parts["groups"] == [part("groups", 6, 1)]
     assert published.hidden == [part("hidden", 9, 1), None]
     assert published.delta_links == {"users": "https://graph/users", "groups": "https://graph/groups"}
-    assert (published.edge_tables, published.labels) == (["kept/edges"], "kept/labels")
+    assert (published.edge_tables, published.labels) == (["kept/edges"], part("labels", 8, 1))
     assert published.counted == {"authentication": [2, 1], "sign-in": [0, 0]}
     assert (published.cut, published.group_cut) == (Cut(2, 4), Cut(1, 8))
     assert (published.run_id, published.full_run_at) == (FIRST, "2026-11-21T09:00:00Z")
@@ -194,7 +194,7 @@ def test_bucket_that_an_incremental_run_did_not_build_is_as_it_was() -> None:
         {1: rebuilt},
         {},
         before,
-        labels="kept/others",
+        labels=part("labels", 9, 2),
         tenant_id=TENANT,
         now=NOW,
     )
@@ -217,7 +217,7 @@ def test_bucket_that_an_incremental_run_did_not_build_is_as_it_was() -> None:
     assert (published.hidden, published.edge_tables) == (before.hidden, before.edge_tables)
     assert published.counted == {"authentication": [2, 0], "sign-in": [0, 0]}
     assert (published.full_run_at, published.optional) == (before.full_run_at, before.optional)
-    assert published.labels == "kept/others"
+    assert published.labels == part("labels", 9, 2)
 
 
 async def test_pointer_names_the_manifest_that_is_stored() -> None:

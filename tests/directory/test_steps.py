@@ -16,7 +16,7 @@ from shared.errors import StorageUnavailable
 
 STEPS = [
     Step("r", "collect", dataset="users", slice=0),
-    Step("r", "build", stage="groups", bucket=1023),
+    Step("r", "build", stage="groups", batch=1023),
     Step("r", "publish"),
 ]
 
@@ -42,7 +42,14 @@ def test_step_comes_back_and_is_small(step: Step) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"\xff", b"{", b"{}", b'{"run_id":"r","action":"x"}', b'{"run_id":"r","action":"publish","x":1}'],
+    [
+        b"",
+        b"\xff",
+        b"{",
+        b"{}",
+        b'{"run_id":"r","action":"x"}',
+        b'{"run_id":"r","action":"build","batch":"x"}',
+    ],
 )
 def test_anything_else_is_refused(body: bytes) -> None:
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):

@@ -196,7 +196,7 @@ async def test_kept_state_that_is_gone_is_not_taken_for_empty(w: World, what: st
     kept = await w.sync.state.published(before.pointer["run_id"])
     assert kept is not None
     paths = {
-        "labels": {kept.labels},
+        "labels": {kept.labels.ref.path} if kept.labels else set(),
         "edge_tables": {path for path in kept.edge_tables if path},
         "hidden": {part.ref.path for part in kept.hidden if part},
     }[what]

@@ -32,6 +32,7 @@ AT = "2026-11-21T09:00:00Z"
 DIGEST = "ab" * 32
 PART = PartRef(f"parts/users/{DIGEST}.jsonl.gz", 2, 77, DIGEST)
 STORED = StoredPart(PART, [40, 0, 37, 0], [1, 0, 1, 0])
+LABELS = StoredPart(PartRef("kept/labels", 1, 1, DIGEST), [1], [1])
 
 
 def a_run(run_id: str = "r1", **fields: object) -> Run:
@@ -171,7 +172,7 @@ def test_checkpoint_ends_once_it_is_not_reading(status: str, ended: bool) -> Non
     assert Checkpoint(dataset="users", as_of=AT, status=status).ended is ended  # type: ignore[arg-type]
 
 
-async def test_built_buckets_are_listed_by_stage() -> None:
+async def test_what_was_built_is_listed_by_stage() -> None:
     state = StateStore(MemoryContainer())
     built = Built(
         parts={"users": STORED, "memberships": None},
@@ -184,13 +185,14 @@ async def test_built_buckets_are_listed_by_stage() -> None:
         sign_in_rows=2,
         drift={"users": 3},
     )
-    await state.save_built("r1", "members", 0, built)
-    await state.save_built("r1", "members", 1023, built)
-    await state.save_built("r1", "groups", 7, built)
-    assert await state.built_buckets("r1", "members") == {0, 1023}
-    assert await state.built_buckets("r1", "groups") == {7}
-    assert await state.built_buckets("r2", "members") == set()
-    assert await state.built("r1", "members", 1023) == built
+    await state.save_built("r1", "members", 0, {0: built, 5: built})
+    await state.save_built("r1", "members", 1023, {9000: built})
+    await state.save_built("r1", "groups", 7, {7: built})
+    assert await state.built_batches("r1", "members") == {0, 1023}
+    assert await state.built_batches("r1", "groups") == {7}
+    assert await state.built_batches("r2", "members") == set()
+    assert await state.built("r1", "members", 0) == {0: built, 5: built}
+    assert await state.built("r1", "members", 1023) == {9000: built}
     assert await state.built("r1", "members", 1) is None
 
 
@@ -205,7 +207,7 @@ def a_published(run_id: str = "r1", **fields: object) -> Published:
         parts={"users": [STORED, None], "groups": [None]},
         hidden=[None, STORED],
         edge_tables=["kept/edges"],
-        labels="kept/labels",
+        labels=LABELS,
         delta_links={"users": "https://graph/delta"},
         counted={"authentication": [1, 0], "sign-in": [0, 0]},
         optional={"authentication": OptionalDataset("complete", AT, mode="methods")},

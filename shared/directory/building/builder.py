@@ -2,18 +2,18 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from itertools import batched
+from typing import Any, NamedTuple, Self
 
 import msgspec
-from isal import isal_zlib
 
 from shared import memory
 from shared.directory.building import full, incremental
 from shared.directory.building.inputs import COUNT_ROWS, GROUP_LINES, USER_LINES, BuildInput
-from shared.directory.building.output import Output
+from shared.directory.building.output import ChangesWriter, Output
 from shared.directory.building.patch import PatchedBucket
 from shared.directory.groups import read_group_changes
 from shared.errors import SnapshotLost
@@ -21,13 +21,15 @@ from shared.formats import formats_named
 from shared.formats.interface import GroupLabel, RenderContext
 from shared.graph.objects import Group
 from shared.snapshots.blobs import BlobContainer
-from shared.snapshots.parts import open_part
+from shared.snapshots.parts import PartWriter, StoredPart, open_part
 from shared.snapshots.shuffle import Cut, RowFile, read_rows
-from shared.snapshots.state import Built, Checkpoint, Published, Run, Stage, StateStore
+from shared.snapshots.state import KEPT, Built, Checkpoint, Published, Run, Stage, StateStore
 
 LARGER_THAN_A_PART = 32 * 1024 * 1024
 """Memory of parts is kept where part after part is copied: to get it anew would cost more than all else that
 is done to a part."""
+
+SEGMENT_LABELS = 1_024
 
 type EdgeTable = dict[str, int]
 """Group → the members' buckets that have edges of it, hidden ones too: bucket n is the bit of value 2ⁿ.
@@ -36,30 +38,36 @@ Where the last edge was taken away, the bit stays until the next full run: someb
 """
 
 _table = msgspec.json.Decoder(dict[str, str])
-_labels = msgspec.json.Decoder(list[GroupLabel])
+_LABEL_LINES = msgspec.json.Decoder(GroupLabel)
 _encode = msgspec.json.Encoder().encode
 
 
 class Builder:
     """Builds the buckets of one run."""
 
-    def __init__(self, shared: BuildInput) -> None:
+    @classmethod
+    async def begin(cls, shared: BuildInput) -> Self:
+        """A builder. That of a full run stores the names of all groups at once, and forgets them."""
+        full = shared.run.kind == "full"
+        return cls(shared, await _store_labels(shared.state, shared.labels) if full else None)
+
+    def __init__(self, shared: BuildInput, stored_labels: StoredPart | None) -> None:
         self._in = shared
+        self._stored_labels = stored_labels
         self._state = StateStore(shared.state)
         self._turn = asyncio.Lock()
-        self.built: dict[tuple[Stage, int], Built] = {}
-        """What this process built in an incremental run, which the next steps need not read again."""
+        self.built: dict[tuple[Stage, int], dict[int, Built]] = {}
+        """What the messages that this process worked on came to, in an incremental run: the next steps need
+        not read it again."""
         if shared.run.kind == "incremental":
             memory.map_from(LARGER_THAN_A_PART)
         self._counted: list[RowFile] | None = None
         self._reported: set[str] | None = None
-        self._packed_labels: bytes | None = None
         self._alive: dict[str, str] = {}
         """In a full run all live groups: each id, by which all that name the group share one text."""
         labels = shared.labels
         if shared.run.kind == "full":
             # All groups will be shown. So what is shown of them takes the place of their names.
-            self._packed_labels = isal_zlib.compress(_encode_labels(labels))
             self._alive = {group_id: group_id for group_id in labels}
             self._in = replace(shared, labels={})
         formats = formats_named(
@@ -82,42 +90,54 @@ class Builder:
         return (run.run_id, run.relabelled) == (self.run_id, self._in.run.relabelled)
 
     @property
+    def previous(self) -> Published | None:
+        """The last snapshot, if there is one."""
+        return self._in.previous
+
+    @property
     def relabelled(self) -> set[str]:
         """Groups that came, went, or changed what a rendering of their members shows."""
         return self._in.relabelled
 
-    @property
-    def labels(self) -> bytes:
+    async def store_labels(self) -> StoredPart | None:
         """The names of all live groups, as the next run reads them."""
-        if self._packed_labels is not None:
-            return isal_zlib.decompress(self._packed_labels)
-        return _encode_labels(self._in.labels)
+        if self._in.run.kind == "full":
+            return self._stored_labels
+        return await _store_labels(self._in.state, self._in.labels)
 
-    async def build(self, stage: Stage, bucket: int) -> Built:
-        """One bucket. Raises `InvalidPage` if Graph sent an object that cannot be read.
+    async def build(self, stage: Stage, buckets: Sequence[int]) -> dict[int, Built]:
+        """Some buckets, one after the other: two at once would take twice the memory, and no less time.
 
-        Two at once would take twice the memory, and no less time.
+        Raises `InvalidPage` if Graph sent an object that cannot be read.
         """
+        built: dict[int, Built] = {}
         async with self._turn:
-            with _no_search_for_cycles():
-                return await (self._members(bucket) if stage == "members" else self._groups(bucket))
+            changes = ChangesWriter(self._in.output, self._in.run, stage)
+            for bucket in buckets:
+                with _no_search_for_cycles():
+                    build = self._members if stage == "members" else self._groups
+                    built[bucket] = await build(bucket, changes)
+            if changes.first is not None:
+                built[changes.first].changes_part = await changes.store()
+        return built
 
-    async def _members(self, bucket: int) -> Built:
+    async def _members(self, bucket: int, changes: ChangesWriter) -> Built:
         if self._in.run.kind == "full":
             output = Output("users", self._renderings["members"])
             reported = await self._reported_groups()
-            return await full.build_members(self._in, bucket, output, self._alive, reported)
+            return await full.build_members(self._in, bucket, output, changes, self._alive, reported)
         users = await self._patched("users", "members", USER_LINES, self._in.run.cut, bucket)
-        return await incremental.build_members(self._in, bucket, users)
+        return await incremental.build_members(self._in, bucket, users, changes)
 
-    async def _groups(self, bucket: int) -> Built:
+    async def _groups(self, bucket: int, changes: ChangesWriter) -> Built:
         table, counts = await self._edge_table(bucket)
         if self._in.run.kind == "full":
             output = Output("groups", self._renderings["groups"])
-            built = await full.build_groups(self._in, bucket, output, counts, await self._reported_groups())
+            reported = await self._reported_groups()
+            built = await full.build_groups(self._in, bucket, output, changes, counts, reported)
         else:
             groups = await self._patched("groups", "groups", GROUP_LINES, self._in.run.group_cut, bucket)
-            built = await incremental.build_groups(self._in, bucket, groups, counts)
+            built = await incremental.build_groups(self._in, bucket, groups, changes, counts)
         built.edge_table = await self._state.keep(encode_edge_table(table))
         return built
 
@@ -149,9 +169,10 @@ class Builder:
             assert previous is not None
             table = await read_edge_table(self._in.state, previous, bucket)
         if self._counted is None:
-            buckets = range(run.cut.buckets) if run.touched is None else run.touched["members"]
-            built = [await self._state.built(run.run_id, "members", number) for number in buckets]
-            self._counted = [one.counts for one in built if one and one.counts]
+            self._counted = []
+            for batch in range(len(run.batches("members"))):
+                built = await self._state.built(run.run_id, "members", batch) or {}
+                self._counted += [one.counts for one in built.values() if one.counts]
         counts: dict[str, tuple[int, int]] = {}
         for file in self._counted:
             rows = await read_rows(self._in.state, [file], "counts", run.group_cut, bucket, self._in.kept)
@@ -175,13 +196,17 @@ def encode_edge_table(table: EdgeTable) -> bytes:
     return _encode({group_id: f"{table[group_id]:x}" for group_id in sorted(table)})
 
 
-def _encode_labels(labels: dict[str, GroupLabel]) -> bytes:
-    return _encode([labels[group_id] for group_id in sorted(labels)])
+async def _store_labels(state: BlobContainer, labels: dict[str, GroupLabel]) -> StoredPart | None:
+    part = PartWriter()
+    for some in batched(sorted(labels), SEGMENT_LABELS, strict=False):
+        part.add([labels[group_id] for group_id in some])
+    return await part.store(state, KEPT)
 
 
 async def read_labels(state: BlobContainer, previous: Published) -> dict[str, GroupLabel]:
     """The names of all groups that were alive after the last run."""
-    return {label.id: label for label in _labels.decode(await _kept(state, previous.labels))}
+    part = await open_part(state, previous.labels)
+    return {label.id: label for label in part.all(_LABEL_LINES)}
 
 
 async def _kept(state: BlobContainer, path: str) -> bytes:

@@ -15,10 +15,10 @@ from shared.directory.building.inputs import (
     sign_ins_of,
 )
 from shared.directory.building.output import (
+    ChangesWriter,
     EdgeCounts,
     Output,
     count_edges,
-    store_changes,
     store_counts,
     store_edges,
     store_hidden,
@@ -37,7 +37,12 @@ from shared.snapshots.state import Built
 
 
 async def build_members(
-    shared: BuildInput, bucket: int, output: Output, groups: dict[str, str], reported_groups: set[str]
+    shared: BuildInput,
+    bucket: int,
+    output: Output,
+    writer: ChangesWriter,
+    groups: dict[str, str],
+    reported_groups: set[str],
 ) -> Built:
     """Users and edges of one bucket. `groups` are all live ones, each by its one text; `reported_groups` are
     those that the deltas told of."""
@@ -90,18 +95,19 @@ async def build_members(
             memory.give_back()
         await asyncio.sleep(0)
 
+    # Once users are stored, there is room for what is made of the edges.
+    parts = await output.store(shared.output, _unchanged(shared, "users", bucket, run.cut, counts))
     edges, hidden = as_published(edges), as_published(hidden)
     edge_changes, edge_counts = compare_memberships(await shared.previous_edges(bucket), edges)
     unchanged_edges = _unchanged(shared, "memberships", bucket, run.cut, edge_counts)
     changes_part = None
     if shared.previous is not None:
-        changes_part = await store_changes(shared.output, run, bucket, [*edge_changes, *changes])
+        changes_part = await writer.add(bucket, [*edge_changes, *changes])
     drifted = {}
     if shared.drift_is_known:
         reported_edges = await shared.reported("groups-reported", "reported-edges", run.cut, bucket)
         missed_edges = drift.count_edges(edge_changes, reported_edges, reported, reported_groups)
         drifted = {"users": missed, "memberships": missed_edges}
-    parts = await output.store(shared.output, _unchanged(shared, "users", bucket, run.cut, counts))
     parts["memberships"] = unchanged_edges or await store_edges(shared.output, "parts/memberships", edges)
     kept = await store_hidden(shared.state, hidden)
     edges_of_groups = count_edges(edges, hidden)
@@ -123,6 +129,7 @@ async def build_groups(
     shared: BuildInput,
     bucket: int,
     output: Output,
+    writer: ChangesWriter,
     edge_counts: EdgeCounts,
     reported_groups: set[str],
 ) -> Built:
@@ -154,7 +161,7 @@ async def build_groups(
         await asyncio.sleep(0)
     changes_part = None
     if shared.previous is not None:
-        changes_part = await store_changes(shared.output, run, run.cut.buckets + bucket, changes)
+        changes_part = await writer.add(bucket, changes)
     return Built(
         parts=await output.store(shared.output, _unchanged(shared, "groups", bucket, run.group_cut, counts)),
         changes={"groups": counts},

@@ -21,7 +21,7 @@ from shared.directory.building.inputs import (
     authentication_of,
     sign_ins_of,
 )
-from shared.directory.building.output import EdgeCounts, store_changes, store_counts, store_hidden
+from shared.directory.building.output import ChangesWriter, EdgeCounts, store_counts, store_hidden
 from shared.directory.building.patch import PatchedBucket
 from shared.directory.changes import compare
 from shared.directory.groups import apply_group, read_group_changes
@@ -67,7 +67,9 @@ class _Rows:
         )
 
 
-async def build_members(shared: BuildInput, bucket: int, users: PatchedBucket[records.User]) -> Built:
+async def build_members(
+    shared: BuildInput, bucket: int, users: PatchedBucket[records.User], writer: ChangesWriter
+) -> Built:
     """Users and edges of one bucket."""
     run, previous = shared.run, shared.previous
     assert previous is not None
@@ -89,10 +91,9 @@ async def build_members(shared: BuildInput, bucket: int, users: PatchedBucket[re
     with_authentication = previous.counted["authentication"][bucket]
     with_sign_in = previous.counted["sign-in"][bucket]
     replaced = shared.replaced
-    for number in range(run.cut.segments):
+    touched = {*linked.by_segment, *rows.users.filled(), *rows.authentication.filled()}
+    for number in range(run.cut.segments) if replaced else sorted(touched):
         wanted = linked.by_segment.get(number, set())
-        if not (replaced or wanted or rows.users.has(number) or rows.authentication.has(number)):
-            continue
         segment = users.segment(number)
         documents, tombstones = read_changes(rows.users.segment(number))
         authentication = authentication_of(rows.authentication.segment(number))
@@ -130,7 +131,7 @@ async def build_members(shared: BuildInput, bucket: int, users: PatchedBucket[re
     return Built(
         parts={**await users.store(shared.output), "memberships": memberships},
         changes={"users": counts, "memberships": moved.counted},
-        changes_part=await store_changes(shared.output, run, bucket, [*moved.changes, *changes]),
+        changes_part=await writer.add(bucket, [*moved.changes, *changes]),
         counts=await store_counts(shared.state, run, bucket, moved.counts, run.group_cut),
         hidden=hidden,
         authentication_rows=with_authentication,
@@ -142,13 +143,12 @@ def _moves(shared: BuildInput, bucket: int, users: PatchedBucket[records.User], 
     """What came and went in this bucket, of users and of edges."""
     came: set[str] = set()
     gone: dict[str, records.User] = {}
-    for number in range(shared.run.cut.segments):
-        if rows.users.has(number):
-            told = decode_objects(rows.users.segment(number), _told, "users")
-            there = {one.id: one.removed is None for one in told}
-            segment = users.segment(number)
-            came.update(one for one, is_there in there.items() if is_there and one not in segment)
-            gone |= segment.records(one for one, is_there in there.items() if not is_there)
+    for number in rows.users.filled():
+        told = decode_objects(rows.users.segment(number), _told, "users")
+        there = {one.id: one.removed is None for one in told}
+        segment = users.segment(number)
+        came.update(one for one, is_there in there.items() if is_there and one not in segment)
+        gone |= segment.records(one for one, is_there in there.items() if not is_there)
     return Moves(
         received=decode_objects(rows.edges.all(), EDGES, "memberships"),
         came=came,
@@ -210,7 +210,11 @@ def _changed(
 
 
 async def build_groups(
-    shared: BuildInput, bucket: int, groups: PatchedBucket[records.Group], edge_counts: EdgeCounts
+    shared: BuildInput,
+    bucket: int,
+    groups: PatchedBucket[records.Group],
+    writer: ChangesWriter,
+    edge_counts: EdgeCounts,
 ) -> Built:
     """Groups of one bucket. `edge_counts` has how many more members and owners they have."""
     run = shared.run
@@ -220,9 +224,7 @@ async def build_groups(
         recounted.setdefault(groups.number_of(group_id), set()).add(group_id)
     changes: list[records.Change] = []
     counts = ChangeCounts()
-    for number in range(run.group_cut.segments):
-        if number not in recounted and not rows.has(number):
-            continue
+    for number in sorted({*recounted, *rows.filled()}):
         told = read_group_changes(rows.segment(number))
         ids = {*told, *recounted.get(number, ())}
         known = groups.segment(number).records(ids)
@@ -248,7 +250,7 @@ async def build_groups(
     return Built(
         parts=await groups.store(shared.output),
         changes={"groups": counts},
-        changes_part=await store_changes(shared.output, run, run.cut.buckets + bucket, changes),
+        changes_part=await writer.add(bucket, changes),
     )
 
 

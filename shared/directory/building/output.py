@@ -13,10 +13,12 @@ from shared.directory.memberships import Edge, membership
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.parts import PartRef, PartWriter, StoredPart
 from shared.snapshots.shuffle import POSITIONS, Cut, RowFile, RowWriter, position_of
-from shared.snapshots.state import KEPT, Run, StateStore
+from shared.snapshots.state import KEPT, Run, Stage, StateStore
 
 SEGMENT_EDGES = 128
 """Most edges that a segment of memberships holds on average."""
+FEW_CHANGES = 512
+"""Of a bucket: so many wait for those of the next ones."""
 
 type EdgeCounts = dict[str, tuple[int, int]]
 """Published members and owners of each group, in one members' bucket; in an incremental run, how many more. A
@@ -70,13 +72,40 @@ async def store_hidden(state: BlobContainer, edges: Sequence[Edge]) -> StoredPar
     return await store_edges(state, KEPT, edges)
 
 
-async def store_changes(
-    output: BlobContainer, run: Run, number: int, changes: Sequence[records.Change]
-) -> PartRef | None:
-    """The changes of one bucket, which is `number` among all buckets of both stages."""
-    part = PartWriter()
-    part.add(changes)
-    return await part.store_as(output, f"runs/{run.run_id}/changes-{number:04}.jsonl.gz")
+class ChangesWriter:
+    """The changes of the buckets that one message builds. Few lie together in one part; many of one bucket
+    are a part of their own, so that no more is held than one bucket's."""
+
+    def __init__(self, output: BlobContainer, run: Run, stage: Stage) -> None:
+        self._output = output
+        self._run = run
+        self._before = 0 if stage == "members" else run.cut.buckets
+        """Buckets are counted through both stages."""
+        self._together: list[records.Change] = []
+        self.first: int | None = None
+        """The first bucket with changes that are still to be stored."""
+
+    async def add(self, bucket: int, changes: Sequence[records.Change]) -> PartRef | None:
+        """The changes of a bucket, sorted by dataset and id. Returns their part if they are stored now."""
+        if len(changes) > FEW_CHANGES:
+            return await self._store(bucket, changes)
+        self._together += changes
+        if changes and self.first is None:
+            self.first = bucket
+        return None
+
+    async def store(self) -> PartRef | None:
+        """What is left, of several buckets."""
+        if self.first is None:
+            return None
+        self._together.sort(key=lambda change: (change.dataset, change.id))
+        return await self._store(self.first, self._together)
+
+    async def _store(self, bucket: int, changes: Sequence[records.Change]) -> PartRef | None:
+        part = PartWriter()
+        part.add(changes)
+        path = f"runs/{self._run.run_id}/changes-{self._before + bucket:04}.jsonl.gz"
+        return await part.store_as(self._output, path)
 
 
 def count_edges(visible: Sequence[Edge], hidden: Sequence[Edge]) -> EdgeCounts:

@@ -46,6 +46,7 @@ _encode = msgspec.json.Encoder().encode
 class AuthenticationCollector(PagedCollector):
     dataset = "authentication"
     permission = "AuditLog.Read.All"
+    looks_back = True
 
     @staticmethod
     def streams(run: Run) -> dict[str, Cut]:

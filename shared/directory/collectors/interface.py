@@ -35,7 +35,8 @@ class SliceContext:
     output: BlobContainer
     """The published container, for what the last snapshot knew."""
     previous_users: list[StoredPart | None]
-    """The users' parts of the last snapshot, by bucket; empty if there is none or it has other buckets."""
+    """The users' parts of the last snapshot, by bucket, for a collector that looks back; empty if there is
+    none or it has other buckets."""
     users: Checkpoint | None
     """How far the users were read, for what needs them."""
 
@@ -57,6 +58,8 @@ class Collector(ABC):
     """The application permission that an error names."""
     required: ClassVar[bool] = False
     """If a run without this dataset is no snapshot."""
+    looks_back: ClassVar[bool] = False
+    """If it needs `previous_users`."""
 
     @staticmethod
     @abstractmethod

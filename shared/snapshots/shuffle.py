@@ -24,7 +24,10 @@ from shared.snapshots.blobs import BlobContainer
 FLUSH_BYTES = 12 * 1024 * 1024
 """Uncompressed rows held in memory before they are packed."""
 
-FILE_BYTES = 12 * 1024 * 1024
+ROW_BYTES = 48
+"""What a row takes beside its text: the object around it, and its place in a list."""
+
+FILE_BYTES = 11 * 1024 * 1024
 """Packed rows held in memory before they are set aside. A build reads a range of each file, so that few large
 files cost it less than many small ones."""
 
@@ -127,7 +130,7 @@ class RowWriter:
         self._packs: dict[str, list[tuple[bytes, list[int]]]] = {name: [] for name in streams}
         """By stream, pack after pack: the compressed rows of all stretches, and where each of them ends."""
         self.size = 0
-        """Bytes held in rows, as far as the writer was told."""
+        """Bytes of memory that rows take, as far as the writer was told."""
         self.packed = 0
         """Bytes held in packs."""
 
@@ -140,11 +143,11 @@ class RowWriter:
         """Add one encoded JSON value to the segment of this id."""
         shift, segments = self.stream(stream)
         segments[position_of(object_id) >> shift].append(row)
-        self.size += len(memoryview(row))
+        self.grow(1, len(memoryview(row)))
 
-    def grow(self, size: int) -> None:
-        """Tell of rows that were appended to a segment directly."""
-        self.size += size
+    def grow(self, rows: int, size: int) -> None:
+        """Tell of rows that were appended to a segment directly, and of the bytes of their texts."""
+        self.size += rows * ROW_BYTES + size
 
     @property
     def full(self) -> bool:

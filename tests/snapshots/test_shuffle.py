@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from shared.snapshots.shuffle import (
     DIGITS,
     POSITIONS,
+    ROW_BYTES,
     STRETCH_SEGMENTS,
     Cut,
     RowFile,
@@ -282,10 +283,10 @@ def test_size_counts_what_is_held() -> None:
     writer = RowWriter({"users": Cut(2, 1)})
     writer.add("users", "0", b"12345")
     writer.stream("users")[1][1].append(b"678")
-    writer.grow(3)
-    assert writer.size == 8
+    writer.grow(1, 3)
+    assert writer.size == 8 + 2 * ROW_BYTES
     assert not writer.full
-    writer.grow(1 << 30)
+    writer.grow(1, 1 << 30)
     assert writer.full
 
 

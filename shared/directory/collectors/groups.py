@@ -53,7 +53,7 @@ class GroupsCollector(PagedCollector):
         group_shift, groups = context.rows.stream("groups")
         edge_shift, edges = context.rows.stream("edges")
         incremental = context.run.kind == "incremental"
-        size = 0
+        count = size = 0
         for group in page.value:
             sides: tuple[tuple[Relation, Any], ...] = (("member", group.members), ("owner", group.owners))
             for relation, references in sides:
@@ -61,6 +61,7 @@ class GroupsCollector(PagedCollector):
                     continue
                 for member_id, edge in encode_edges(group.id, relation, references):
                     edges[position_of(member_id) >> edge_shift].append(edge)
+                    count += 1
                     size += len(edge)
             # Of the edges, only that there are some: whether a group that is back was told as a whole.
             told = incremental and any(
@@ -71,5 +72,5 @@ class GroupsCollector(PagedCollector):
             row = _encode(group)
             groups[position_of(group.id) >> group_shift].append(row)
             size += len(row)
-        context.rows.grow(size)
+        context.rows.grow(count + len(page.value), size)
         return page

@@ -63,4 +63,5 @@ class ReportedGroupsCollector(_ReportedCollector):
                 for reference in references or ():
                     row = _encode(f"{group.id}|{relation}|{reference.id}")
                     segments[position_of(reference.id) >> shift].append(row)
+                    context.rows.grow(1, len(row))
         return page

@@ -29,7 +29,7 @@ def add_raw(page: Page[msgspec.Raw], rows: RowWriter, stream: str, subject: str)
             raise InvalidPage(f"{subject}: Graph sent an object that has no usable id: {error}.") from None
         segments[position_of(object_id) >> shift].append(raw)
         size += len(memoryview(raw))
-    rows.grow(size)
+    rows.grow(len(page.value), size)
 
 
 def add_read[T: Identified](

@@ -26,7 +26,6 @@ import msgspec
 from shared import events, memory
 from shared.config import Settings
 from shared.directory.building import Builder
-from shared.directory.building.builder import label_groups, read_labels
 from shared.directory.building.inputs import BuildInput, replaced_datasets
 from shared.directory.collectors import COLLECTORS
 from shared.directory.collectors.interface import SliceContext
@@ -390,25 +389,15 @@ class DirectorySync:
     async def _builder_of(self, run: Run) -> Builder:
         async with self._builder_turn:
             if self._builder is None or not self._builder.serves(run):
-                checkpoints = await self._checkpoints(run)
-                previous = await self._previous(run)
-                container = self.state.container
-                before = {}
-                if run.kind == "incremental" and previous is not None:
-                    before = await read_labels(container, previous)
-                groups = await label_groups(container, run, checkpoints["groups"], before)
                 self._builder = await Builder.begin(
                     BuildInput(
                         run=run,
-                        checkpoints=checkpoints,
-                        previous=previous,
-                        labels=groups.labels,
-                        retold=groups.retold,
+                        checkpoints=await self._checkpoints(run),
+                        previous=await self._previous(run),
                         kept={} if run.kind == "incremental" else None,
-                        relabelled=groups.changed,
                         tenant_id=self.settings.tenant_id,
                         cloud=self.settings.cloud,
-                        state=container,
+                        state=self.state.container,
                         output=self.output,
                     )
                 )

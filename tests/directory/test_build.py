@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from shared import clouds
 from shared.directory.building import Builder
-from shared.directory.building.builder import label_groups
 from shared.directory.building.inputs import BuildInput
 from shared.directory.publish import compose
 from shared.directory.records import Group, Membership, User
@@ -168,13 +167,10 @@ async def built(
         if file := await writer.flush(state, dataset):
             checkpoints[dataset].files.append(file)
 
-    labelled = await label_groups(state, run, checkpoints["groups"], {})
     shared = BuildInput(
         run=run,
         checkpoints=checkpoints,
         previous=after.published if after else None,
-        labels=labelled.labels,
-        retold=labelled.retold,
         tenant_id=TENANT,
         cloud=clouds.PUBLIC,
         state=state,

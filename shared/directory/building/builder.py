@@ -2,34 +2,30 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import batched
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import msgspec
 
 from shared import memory
 from shared.directory.building import full, incremental
 from shared.directory.building.inputs import COUNT_ROWS, GROUP_LINES, USER_LINES, BuildInput
+from shared.directory.building.labels import LabelsWriter, label_groups, labels_by_bucket, read_labels
 from shared.directory.building.output import ChangesWriter, Output
 from shared.directory.building.patch import PatchedBucket
-from shared.directory.groups import read_group_changes
 from shared.errors import SnapshotLost
 from shared.formats import formats_named
 from shared.formats.interface import GroupLabel, RenderContext
-from shared.graph.objects import Group
 from shared.snapshots.blobs import BlobContainer
-from shared.snapshots.parts import PartWriter, StoredPart, open_part
+from shared.snapshots.parts import StoredPart, open_part
 from shared.snapshots.shuffle import Cut, RowFile, read_rows
-from shared.snapshots.state import KEPT, Built, Checkpoint, Published, Run, Stage, StateStore
+from shared.snapshots.state import Built, Published, Run, Stage, StateStore
 
 LARGER_THAN_A_PART = 32 * 1024 * 1024
 """Memory of parts is kept where part after part is copied: to get it anew would cost more than all else that
 is done to a part."""
-
-SEGMENT_LABELS = 1_024
 
 type EdgeTable = dict[str, int]
 """Group → the members' buckets that have edges of it, hidden ones too: bucket n is the bit of value 2ⁿ.
@@ -38,7 +34,6 @@ Where the last edge was taken away, the bit stays until the next full run: someb
 """
 
 _table = msgspec.json.Decoder(dict[str, str])
-_LABEL_LINES = msgspec.json.Decoder(GroupLabel)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -47,13 +42,23 @@ class Builder:
 
     @classmethod
     async def begin(cls, shared: BuildInput) -> Self:
-        """A builder. That of a full run stores the names of all groups at once, and forgets them."""
-        full = shared.run.kind == "full"
-        return cls(shared, await _store_labels(shared.state, shared.labels) if full else None)
+        """A builder that knows all live groups."""
+        groups = shared.checkpoints["groups"]
+        if shared.run.kind == "full":
+            builder = cls(shared)
+            await builder._meet(labels_by_bucket(shared.state, shared.run, groups))
+            memory.give_back()
+            return builder
+        assert shared.previous is not None
+        before = await read_labels(shared.state, shared.previous)
+        labelled = await label_groups(shared.state, shared.run, groups, before)
+        return cls(
+            replace(shared, labels=labelled.labels, retold=labelled.retold, relabelled=labelled.changed)
+        )
 
-    def __init__(self, shared: BuildInput, stored_labels: StoredPart | None) -> None:
+    def __init__(self, shared: BuildInput) -> None:
+        """For `begin` alone."""
         self._in = shared
-        self._stored_labels = stored_labels
         self._state = StateStore(shared.state)
         self._turn = asyncio.Lock()
         self.built: dict[tuple[Stage, int], dict[int, Built]] = {}
@@ -65,17 +70,10 @@ class Builder:
         self._reported: set[str] | None = None
         self._alive: dict[str, str] = {}
         """In a full run all live groups: each id, by which all that name the group share one text."""
-        labels = shared.labels
-        if shared.run.kind == "full":
-            # All groups will be shown. So what is shown of them takes the place of their names.
-            self._alive = {group_id: group_id for group_id in labels}
-            self._in = replace(shared, labels={})
-        formats = formats_named(
-            shared.run.formats, RenderContext(shared.tenant_id, shared.cloud, self._in.labels)
-        )
-        if shared.run.kind == "full":
-            for one in formats:
-                one.know(labels.values())
+        self._labels: StoredPart | None = None
+        """In a full run: what is kept of the groups for the next one."""
+        context = RenderContext(shared.tenant_id, shared.cloud, shared.labels)
+        self._formats = formats = formats_named(shared.run.formats, context)
         self._renderings: dict[Stage, dict[str, Callable[[Any], Any]]] = {
             "members": {one.users_dataset: one.render_user for one in formats if one.users_dataset},
             "groups": {one.groups_dataset: one.render_group for one in formats if one.groups_dataset},
@@ -102,8 +100,21 @@ class Builder:
     async def store_labels(self) -> StoredPart | None:
         """The names of all live groups, as the next run reads them."""
         if self._in.run.kind == "full":
-            return self._stored_labels
-        return await _store_labels(self._in.state, self._in.labels)
+            return self._labels
+        labels = LabelsWriter()
+        labels.add(self._in.labels[group_id] for group_id in sorted(self._in.labels))
+        return await labels.store(self._in.state)
+
+    async def _meet(self, groups: AsyncIterator[list[GroupLabel]]) -> None:
+        """Store the names of all groups of a full run. All that is held of one is its id, and what the
+        renderings of its members show of it."""
+        kept = LabelsWriter()
+        async for labels in groups:
+            kept.add(labels)
+            self._alive.update((label.id, label.id) for label in labels)
+            for one in self._formats:
+                one.know(labels)
+        self._labels = await kept.store(self._in.state)
 
     async def build(self, stage: Stage, buckets: Sequence[int]) -> dict[int, Built]:
         """Some buckets, one after the other: two at once would take twice the memory, and no less time.
@@ -196,19 +207,6 @@ def encode_edge_table(table: EdgeTable) -> bytes:
     return _encode({group_id: f"{table[group_id]:x}" for group_id in sorted(table)})
 
 
-async def _store_labels(state: BlobContainer, labels: dict[str, GroupLabel]) -> StoredPart | None:
-    part = PartWriter()
-    for some in batched(sorted(labels), SEGMENT_LABELS, strict=False):
-        part.add([labels[group_id] for group_id in some])
-    return await part.store(state, KEPT)
-
-
-async def read_labels(state: BlobContainer, previous: Published) -> dict[str, GroupLabel]:
-    """The names of all groups that were alive after the last run."""
-    part = await open_part(state, previous.labels)
-    return {label.id: label for label in part.all(_LABEL_LINES)}
-
-
 async def _kept(state: BlobContainer, path: str) -> bytes:
     content = await state.read(path)
     if content is None:
@@ -217,52 +215,6 @@ async def _kept(state: BlobContainer, path: str) -> bytes:
             "without it. The next run begins a new history."
         )
     return content
-
-
-class LabelledGroups(NamedTuple):
-    """All live groups of a run."""
-
-    labels: dict[str, GroupLabel]
-    changed: set[str]
-    """In an incremental run, those that came, went, or changed what a rendering of their members shows."""
-    retold: set[str]
-    """Those that came or came back, and of which Graph told edges: these are all that they have."""
-
-
-async def label_groups(
-    state: BlobContainer, run: Run, groups: Checkpoint, before: dict[str, GroupLabel]
-) -> LabelledGroups:
-    """The live groups, beginning with `before`, after what was read of them."""
-    labels = dict(before)
-    changed: set[str] = set()
-    retold: set[str] = set()
-    for bucket in range(run.group_cut.buckets):
-        for rows in await read_rows(state, groups.files, "groups", run.group_cut, bucket):
-            for object_id, group in read_group_changes(rows).items():
-                label = None if group.removed else _label(group, before.get(object_id))
-                if label == before.get(object_id):
-                    continue
-                if run.kind == "incremental":
-                    changed.add(object_id)
-                    if object_id not in before and group.members is not msgspec.UNSET:
-                        retold.add(object_id)
-                if label is None:
-                    labels.pop(object_id, None)
-                else:
-                    labels[object_id] = label
-        await asyncio.sleep(0)
-    return LabelledGroups(labels, changed, retold)
-
-
-def _label(group: Group, known: GroupLabel | None) -> GroupLabel:
-    """What a rendering shows of the group; what Graph left out is as it was."""
-    label = GroupLabel(group.id)
-    for field in ("display_name", "is_assignable_to_role"):
-        value = getattr(group, field)
-        if value is msgspec.UNSET:
-            value = getattr(known, field) if known is not None else None
-        setattr(label, field, value or None)
-    return label
 
 
 @contextmanager

@@ -40,16 +40,16 @@ class BuildInput:
     """By dataset; all of them have ended."""
     previous: Published | None
     """The last snapshot, if there is one."""
-    labels: dict[str, GroupLabel]
-    """Every live group of this run, by id."""
-    retold: set[str]
-    """Groups of an incremental run whose edges Graph told anew: the edges kept back for them are outdated."""
     tenant_id: str
     cloud: Cloud
     state: BlobContainer
     output: BlobContainer
     kept: dict[str, bytes] | None = None
     """Small files of rows that were read, in an incremental run."""
+    labels: dict[str, GroupLabel] = field(default_factory=dict)
+    """In an incremental run every live group, by id."""
+    retold: set[str] = field(default_factory=set)
+    """Groups of an incremental run whose edges Graph told anew: the edges kept back for them are outdated."""
     relabelled: set[str] = field(default_factory=set)
     """Groups of an incremental run that came, went, or changed what a rendering of their members shows."""
 

@@ -218,8 +218,8 @@ class BucketRows:
         self._packs: list[list[bytes]] = []
         """Each by stretch."""
         self._stretch = -1
-        self._unpacked: list[list[memoryview]] = []
-        """Of the current stretch: the rows of its segments, pack by pack."""
+        self._unpacked: list[tuple[bytes, list[int]]] = []
+        """The current stretch, pack by pack: its rows, and where those of each segment begin; with the end."""
 
     def add(self, content: bytes) -> None:
         """The bucket's range of one more file. Each stretch becomes a piece of its own, so that it can go."""
@@ -230,7 +230,12 @@ class BucketRows:
         found = []
         for start in range(0, self._cut.segments, self._cut.stretch):
             self._move_to(start)
-            lying = {at for segments in self._unpacked for at, rows in enumerate(segments) if rows}
+            lying = {
+                at
+                for _, begins in self._unpacked
+                for at, (begin, end) in enumerate(pairwise(begins))
+                if begin < end
+            }
             found += [start + at for at in sorted(lying)]
         return found
 
@@ -240,15 +245,21 @@ class BucketRows:
     def segment(self, number: int) -> bytes:
         """The rows of one segment (0 is the bucket's first), as one JSON array."""
         at = self._move_to(number)
-        return b"[" + b",".join([rows[at] for rows in self._unpacked if rows[at]]) + b"]"
+        rows = [content[begins[at] : begins[at + 1]] for content, begins in self._unpacked]
+        return b"[" + b",".join(filter(None, rows)) + b"]"
 
     def __iter__(self) -> Iterator[bytes]:
         return map(self.segment, range(self._cut.segments))
 
     def all(self) -> bytes:
         """All rows of the bucket, pack by pack and in each by segment, as one JSON array."""
-        pieces = (self._unpack(piece) for pack in self._packs for piece in pack if piece)
-        return b"[" + b",".join([rows for piece in pieces for rows in piece if rows]) + b"]"
+        rows = (
+            content[begin:end]
+            for pack in self._packs
+            for content, begins in map(self._unpack, filter(None, pack))
+            for begin, end in pairwise(begins)
+        )
+        return b"[" + b",".join(filter(None, rows)) + b"]"
 
     def drained(self) -> Iterator[bytes]:
         """The same, once: what was handed out is forgotten, so that what is made of it has room."""
@@ -269,14 +280,10 @@ class BucketRows:
             self._stretch = stretch
         return at
 
-    def _unpack(self, piece: bytes) -> list[memoryview]:
-        content = memoryview(isal_zlib.decompress(piece))
-        offset = 4 * self._cut.stretch
-        rows = []
-        for length in struct.unpack_from(f"<{self._cut.stretch}I", content):
-            rows.append(content[offset : offset + length])
-            offset += length
-        return rows
+    def _unpack(self, piece: bytes) -> tuple[bytes, list[int]]:
+        content = isal_zlib.decompress(piece)
+        stretch = self._cut.stretch
+        return content, list(accumulate(struct.unpack_from(f"<{stretch}I", content), initial=4 * stretch))
 
 
 def _packs_of(content: bytes, stretches: int) -> list[list[bytes]]:

@@ -128,6 +128,8 @@ class Builder:
                 with _no_search_for_cycles():
                     build = self._members if stage == "members" else self._groups
                     built[bucket] = await build(bucket, changes)
+                if self._in.run.kind == "full":
+                    memory.give_back()
             if changes.first is not None:
                 built[changes.first].changes_part = await changes.store()
         return built

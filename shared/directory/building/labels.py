@@ -1,7 +1,7 @@
 """The names of all live groups: what renderings of their members show of them, kept from run to run.
 
-A full run makes them anew, bucket by bucket, and forgets each once it is stored and encoded. An incremental run
-begins with those of the last one.
+A full run makes them anew, bucket by bucket, and forgets each once it is stored and encoded. An incremental
+run begins with those of the last one.
 """
 
 import asyncio

@@ -4,9 +4,10 @@ Applying the changes of runs k+1 … n to the snapshot of run k gives exactly th
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import eq
 from typing import Literal
 
-from shared.directory.memberships import Edge, membership
+from shared.directory.memberships import Edge, EdgeColumns, membership
 from shared.directory.records import Change, Group, Operation, User
 from shared.snapshots.manifest import ChangeCounts
 
@@ -53,13 +54,13 @@ def compare[R: (User, Group)](
 
 
 def compare_memberships(
-    before: Sequence[Edge] | None, now: Sequence[Edge]
+    before: Sequence[Edge] | None, now: Sequence[Edge] | EdgeColumns
 ) -> tuple[list[Change], ChangeCounts]:
     """The same for edges, which have no `changed_at`; one whose member changed its type is updated."""
     if before is None:
         return [], ChangeCounts(added=len(now))
     counts = ChangeCounts()
-    if before == now:
+    if len(before) == len(now) and all(map(eq, before, now)):
         return [], counts
     old = {edge[:3]: edge for edge in before}
     changes: list[Change] = []

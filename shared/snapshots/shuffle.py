@@ -219,7 +219,7 @@ class BucketRows:
         """Each by stretch."""
         self._stretch = -1
         self._unpacked: list[tuple[bytes, list[int]]] = []
-        """The current stretch, pack by pack: its rows, and where those of each segment begin; with the end."""
+        """The current stretch, pack by pack: its rows, and where those of each segment begin, and the end."""
 
     def add(self, content: bytes) -> None:
         """The bucket's range of one more file. Each stretch becomes a piece of its own, so that it can go."""

@@ -9,6 +9,7 @@ from shared.directory.memberships import (
     MEMBER_TYPES,
     REMOVED,
     Edge,
+    EdgeColumns,
     as_published,
     edge_of,
     encode_edges,
@@ -137,6 +138,17 @@ def test_edges_in_force_are_what_is_left_after_every_entry(edges: list[Edge]) ->
     assert [edge[2] for edge in left] == sorted(edge[2] for edge in left)
     assert as_published(left) == sorted((*key, kind) for key, kind in expected.items())
     assert edges == before
+
+
+@given(st.lists(raw_edges, max_size=3), st.integers(0, 40), st.integers(0, 40))
+def test_edges_in_columns_are_the_same_edges(some: list[list[Edge]], begin: int, end: int) -> None:
+    whole = in_force([edge for edges in some for edge in edges])
+    columns = EdgeColumns(whole[:begin])
+    columns.add(iter(whole[begin:]))
+    assert (list(columns), len(columns)) == (whole, len(whole))
+    columns.publish()
+    assert list(columns) == as_published(whole)
+    assert columns.memberships(begin, end) == [membership(edge) for edge in as_published(whole)[begin:end]]
 
 
 @given(raw_edges)

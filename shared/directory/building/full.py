@@ -25,7 +25,7 @@ from shared.directory.building.output import (
 )
 from shared.directory.changes import Reason, compare, compare_memberships
 from shared.directory.groups import group_record, read_groups
-from shared.directory.memberships import EDGES, Edge, as_published, in_force, resolve
+from shared.directory.memberships import EDGES, Edge, EdgeColumns, as_published, in_force, resolve
 from shared.directory.users import read_users, user_record
 from shared.errors import InvalidPage
 from shared.graph import objects
@@ -59,7 +59,7 @@ async def build_members(
     reported: set[str] = set()
     if shared.drift_is_known:
         reported = await shared.reported("users-reported", "reported", run.cut, bucket)
-    edges: list[Edge] = []
+    edges = EdgeColumns()
     hidden: list[Edge] = []
     changes: list[records.Change] = []
     counts = ChangeCounts()
@@ -85,7 +85,7 @@ async def build_members(
         # All that is kept of the segment. Edges share the ids of groups and users, which are most of what an
         # edge takes in memory.
         ids = {user.id: user.id for user in now}
-        edges += [(groups[edge[0]], edge[1], ids.get(edge[2], edge[2]), edge[3]) for edge in visible]
+        edges.add((groups[edge[0]], edge[1], ids.get(edge[2], edge[2]), edge[3]) for edge in visible)
         hidden += kept_back
         changes += changed
         counts.add(counted)
@@ -97,7 +97,8 @@ async def build_members(
 
     # Once users are stored, there is room for what is made of the edges.
     parts = await output.store(shared.output, _unchanged(shared, "users", bucket, run.cut, counts))
-    edges, hidden = as_published(edges), as_published(hidden)
+    edges.publish()
+    hidden = as_published(hidden)
     edge_changes, edge_counts = compare_memberships(await shared.previous_edges(bucket), edges)
     unchanged_edges = _unchanged(shared, "memberships", bucket, run.cut, edge_counts)
     changes_part = None

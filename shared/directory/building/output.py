@@ -1,7 +1,7 @@
 """What a bucket comes to: parts in the making, and what the next stage and the next run need of it."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from shared.directory import records
-from shared.directory.memberships import Edge, membership
+from shared.directory.memberships import Edge, EdgeColumns
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.parts import PartRef, PartWriter, StoredPart
 from shared.snapshots.shuffle import POSITIONS, Cut, RowFile, RowWriter, position_of
@@ -53,7 +53,7 @@ class Output:
         return parts
 
 
-async def store_edges(container: BlobContainer, folder: str, edges: Sequence[Edge]) -> StoredPart | None:
+async def store_edges(container: BlobContainer, folder: str, edges: EdgeColumns) -> StoredPart | None:
     """A part of memberships, cut by their groups; `edges` are in the order in which they are published."""
     part = PartWriter()
     segments = 1
@@ -62,14 +62,14 @@ async def store_edges(container: BlobContainer, folder: str, edges: Sequence[Edg
     shift = Cut(1, segments).shift
     begin = 0
     for number in range(segments):
-        end = bisect_right(edges, number, begin, key=lambda edge: position_of(edge[0]) >> shift)
-        part.add([membership(edge) for edge in edges[begin:end]])
+        end = bisect_right(edges.groups, number, begin, key=lambda group_id: position_of(group_id) >> shift)
+        part.add(edges.memberships(begin, end))
         begin = end
     return await part.store(container, folder)
 
 
-async def store_hidden(state: BlobContainer, edges: Sequence[Edge]) -> StoredPart | None:
-    return await store_edges(state, KEPT, edges)
+async def store_hidden(state: BlobContainer, edges: Iterable[Edge]) -> StoredPart | None:
+    return await store_edges(state, KEPT, EdgeColumns(edges))
 
 
 class ChangesWriter:
@@ -108,7 +108,7 @@ class ChangesWriter:
         return await part.store_as(self._output, path)
 
 
-def count_edges(visible: Sequence[Edge], hidden: Sequence[Edge]) -> EdgeCounts:
+def count_edges(visible: Iterable[Edge], hidden: Iterable[Edge]) -> EdgeCounts:
     """How many edges each group has. Both are in the order in which they are published."""
     counts = {}
     for group_id, edges in groupby(visible, _group_id):

@@ -7,6 +7,7 @@ eighth of zlib's default for a sixth more bytes, and any gzip reader reads it.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from itertools import accumulate
@@ -23,6 +24,7 @@ GZIP_WINDOW = 16 + 15
 
 CONTENT_TYPE = "application/gzip"
 
+_line_ends = re.compile(rb"\n").finditer
 _encoder = msgspec.json.Encoder()
 
 
@@ -93,6 +95,25 @@ async def _store(
     return StoredPart(PartRef(path, sum(rows), len(content), digest), sizes, rows)
 
 
+class Lines:
+    """The lines of a segment, in one piece: to split them would copy all of it."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self._begins = [0, *(end.end() for end in _line_ends(content))]
+
+    def __len__(self) -> int:
+        return len(self._begins) - 1
+
+    def begin(self, number: int) -> int:
+        """Where a line begins in the content; that after the last one would begin at the end."""
+        return self._begins[number]
+
+    def __getitem__(self, number: int) -> bytes:
+        """A line, without its end."""
+        return self.content[self._begins[number] : self._begins[number + 1] - 1]
+
+
 class PartReader:
     """A stored part by its segments, each unpacked only when it is asked for."""
 
@@ -107,10 +128,10 @@ class PartReader:
         member, _ = self.member(number)
         return read_lines(member, decoder) if member else []
 
-    def lines(self, number: int) -> list[bytes]:
+    def lines(self, number: int) -> Lines:
         """The lines of one segment, as they are."""
         member, _ = self.member(number)
-        return isal_zlib.decompress(member, wbits=GZIP_WINDOW).split(b"\n")[:-1] if member else []
+        return Lines(isal_zlib.decompress(member, wbits=GZIP_WINDOW) if member else b"")
 
     def member(self, number: int) -> tuple[bytes | memoryview, int]:
         """One segment as it is stored, and its rows."""
@@ -133,12 +154,10 @@ class PartPatch:
         self._segments = segments
         self._anew: dict[int, tuple[bytes, int]] = {}
 
-    def put(self, number: int, lines: Sequence[bytes]) -> None:
-        """A segment, made anew."""
-        member = b""
-        if lines:
-            member = isal_zlib.compress(b"\n".join((*lines, b"")), GZIP_LEVEL, GZIP_WINDOW)
-        self._anew[number] = (member, len(lines))
+    def put(self, number: int, lines: bytes, rows: int) -> None:
+        """A segment, made anew: its lines, and how many they are."""
+        member = isal_zlib.compress(lines, GZIP_LEVEL, GZIP_WINDOW) if lines else b""
+        self._anew[number] = (member, rows)
 
     async def store(self, container: BlobContainer, folder: str) -> StoredPart | None:
         """Store the part under `folder`, named by its digest; nothing is stored if no segment was put, or if

@@ -37,7 +37,7 @@ STRETCH_SEGMENTS = 64
 """So many segments of a bucket are packed, and later unpacked, together: some thousand objects."""
 
 COMPRESSION_LEVEL = 1
-"""Rows live for minutes. ISA-L's level 0 would pack them a little faster, and unpack them slower, to a third more."""
+"""Rows live for minutes. ISA-L's level 0 packs them a little faster, to a third more, and is slower to unpack."""
 
 DIGITS = 4
 POSITIONS = 65_536

@@ -125,9 +125,12 @@ async def test_segments_that_are_copied_are_the_same_bytes_as_those_made_anew(
     patch = PartPatch(reader, len(segments))
     for number, segment in enumerate(segments):
         if data.draw(st.booleans()):
-            assert reader.lines(number) == [msgspec.json.encode(record) for record in segment]
+            found = reader.lines(number)
+            assert [found[line] for line in range(len(found))] == list(map(msgspec.json.encode, segment))
+            assert found.content == msgspec.json.Encoder().encode_lines(segment)
+            assert found.begin(len(found)) == len(found.content)
         else:
-            patch.put(number, [msgspec.json.encode(record) for record in segment])
+            patch.put(number, msgspec.json.Encoder().encode_lines(segment), len(segment))
     assert await patch.store(container, "parts/users") == part
     assert len(container.blobs) == 1
 

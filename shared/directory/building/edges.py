@@ -25,7 +25,7 @@ from shared.snapshots.manifest import ChangeCounts
 from shared.snapshots.parts import PartPatch, PartReader
 from shared.snapshots.shuffle import Cut, position_of
 
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class _Member(msgspec.Struct, gc=False):
@@ -95,7 +95,7 @@ def move_edges(before: PartReader, patch: PartPatch, hidden: list[Edge], moves: 
     now: list[Edge] = []
     for number, edges in by_segment.items():
         if edges != listed[number]:
-            patch.put(number, [_encode(membership(edge)) for edge in edges])
+            patch.put(number, _encode_lines(list(map(membership, edges))), len(edges))
             was += listed[number]
             now += edges
 

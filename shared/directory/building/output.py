@@ -124,6 +124,8 @@ async def store_counts(
     state: BlobContainer, run: Run, bucket: int, counts: EdgeCounts, cut: Cut
 ) -> RowFile | None:
     """Set the counts of one members' bucket aside for the groups' stage."""
+    if not counts:
+        return None
     rows = RowWriter({"counts": cut})
     for group_id, (members, owners) in counts.items():
         rows.add("counts", group_id, _encode((group_id, bucket, members, owners)))

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from shared.snapshots.blobs import BlobContainer
-from shared.snapshots.parts import PartPatch, PartReader, StoredPart, open_part
+from shared.snapshots.parts import Lines, PartPatch, PartReader, StoredPart, open_part
 from shared.snapshots.shuffle import Cut
 
 _ID = b'{"id":"'
@@ -29,9 +29,9 @@ _any_record = msgspec.json.Decoder(dict[str, Any])
 class Segment[R]:
     """The records of one segment by id, decoded only when they are asked for."""
 
-    def __init__(self, lines: list[bytes], decoder: msgspec.json.Decoder[R]) -> None:
+    def __init__(self, lines: Lines, decoder: msgspec.json.Decoder[R]) -> None:
         self.lines = lines
-        self.ids = list(map(_id_of, lines))
+        self.ids = [_id_of(lines, number) for number in range(len(lines))]
         """Sorted."""
         self._decoder = decoder
 
@@ -73,7 +73,7 @@ class PatchedBucket[R]:
         self._cut = cut
         self._first = bucket * cut.segments
         self._segments: dict[int, Segment[R]] = {}
-        self._edits: dict[int, tuple[list[bytes], list[_Edit[R]]]] = {}
+        self._edits: dict[int, tuple[Lines, list[_Edit[R]]]] = {}
         """By segment: its lines before, and what becomes of them."""
 
     def number_of(self, object_id: str) -> int:
@@ -97,8 +97,7 @@ class PatchedBucket[R]:
         To be done once for each segment, and last.
         """
         segment = self._segments.pop(number)
-        # From the end, so that an earlier line keeps its number.
-        edits = [(*segment.find(one), now.get(one)) for one in sorted({*now, *gone}, reverse=True)]
+        edits = [(*segment.find(one), now.get(one)) for one in sorted({*now, *gone})]
         if edits:
             self._edits[number] = (segment.lines, edits)
 
@@ -118,11 +117,18 @@ class PatchedBucket[R]:
         patch = PartPatch(before, self._cut.segments)
         for number, (records, edits) in self._edits.items():
             had = records if dataset == self._dataset else before.lines(number)
-            lines = list(had)
+            pieces: list[bytes] = []
+            copied, rows = 0, len(had)
             for at, there, record in edits:
-                lines[at : at + there] = () if record is None else (encode(record),)
-            if lines != had:
-                patch.put(number, lines)
+                pieces.append(had.content[copied : had.begin(at)])
+                copied = had.begin(at + there)
+                rows -= there
+                if record is not None:
+                    pieces += (encode(record), b"\n")
+                    rows += 1
+            lines = b"".join((*pieces, had.content[copied:]))
+            if lines != had.content:
+                patch.put(number, lines, rows)
         return await patch.store(output, f"parts/{dataset}")
 
 
@@ -130,8 +136,8 @@ def _line_of[R](render: Callable[[R], Any], record: R) -> bytes:
     return _encode(render(record))
 
 
-def _id_of(line: bytes) -> str:
-    end = line.index(b'"', len(_ID))
-    written = line[len(_ID) : end]
+def _id_of(lines: Lines, number: int) -> str:
+    begin = lines.begin(number) + len(_ID)
+    written = lines.content[begin : lines.content.index(b'"', begin)]
     # An id that is no GUID may be written with escapes.
-    return str(_any_record.decode(line)["id"]) if b"\\" in written else written.decode()
+    return str(_any_record.decode(lines[number])["id"]) if b"\\" in written else written.decode()

@@ -37,7 +37,7 @@ STRETCH_SEGMENTS = 64
 """So many segments of a bucket are packed, and later unpacked, together: some thousand objects."""
 
 COMPRESSION_LEVEL = 1
-"""Rows live for minutes. ISA-L's level 0 packs them a little faster, to a third more, and is slower to unpack."""
+"""Rows live for minutes. ISA-L's level 0 packs a little faster, unpacks slower, and leaves a third more."""
 
 DIGITS = 4
 POSITIONS = 65_536
@@ -238,9 +238,6 @@ class BucketRows:
             }
             found += [start + at for at in sorted(lying)]
         return found
-
-    def any(self) -> bool:
-        return bool(self._packs)
 
     def segment(self, number: int) -> bytes:
         """The rows of one segment (0 is the bucket's first), as one JSON array."""

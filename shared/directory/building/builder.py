@@ -168,9 +168,10 @@ class Builder:
         """All groups that the deltas told of, for the drift."""
         if self._reported is None:
             cut = self._in.run.group_cut
-            self._reported = set()
+            reported: set[str] = set()
             for bucket in range(cut.buckets):
-                self._reported |= await self._in.reported("groups-reported", "reported", cut, bucket)
+                reported |= await self._in.reported("groups-reported", "reported", cut, bucket)
+            self._reported = reported
         return self._reported
 
     async def _edge_table(self, bucket: int) -> tuple[EdgeTable, dict[str, tuple[int, int]]]:
@@ -182,10 +183,11 @@ class Builder:
             assert previous is not None
             table = await read_edge_table(self._in.state, previous, bucket)
         if self._counted is None:
-            self._counted = []
+            counted: list[RowFile] = []
             for batch in range(len(run.batches("members"))):
                 built = await self._state.built(run.run_id, "members", batch) or {}
-                self._counted += [one.counts for one in built.values() if one.counts]
+                counted += [one.counts for one in built.values() if one.counts]
+            self._counted = counted
         counts: dict[str, tuple[int, int]] = {}
         for file in self._counted:
             rows = await read_rows(self._in.state, [file], "counts", run.group_cut, bucket, self._in.kept)

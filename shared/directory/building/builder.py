@@ -15,7 +15,7 @@ from shared.directory.building.inputs import COUNT_ROWS, GROUP_LINES, USER_LINES
 from shared.directory.building.labels import LabelsWriter, label_groups, labels_by_bucket, read_labels
 from shared.directory.building.output import ChangesWriter, Output
 from shared.directory.building.patch import PatchedBucket
-from shared.errors import SnapshotLost
+from shared.errors import SnapshotLost, StaleMessage
 from shared.formats import formats_named
 from shared.formats.interface import GroupLabel, RenderContext
 from shared.snapshots.blobs import BlobContainer
@@ -185,7 +185,9 @@ class Builder:
         if self._counted is None:
             counted: list[RowFile] = []
             for batch in range(len(run.batches("members"))):
-                built = await self._state.built(run.run_id, "members", batch) or {}
+                built = await self._state.built(run.run_id, "members", batch)
+                if built is None:
+                    raise StaleMessage(f"run {run.run_id} was swept")
                 counted += [one.counts for one in built.values() if one.counts]
             self._counted = counted
         counts: dict[str, tuple[int, int]] = {}

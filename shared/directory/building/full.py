@@ -11,7 +11,6 @@ from shared.directory.building.inputs import (
     USER_LINES,
     BuildInput,
     authentication_of,
-    by_segment,
     sign_ins_of,
 )
 from shared.directory.building.output import (
@@ -52,10 +51,7 @@ async def build_members(
     authentication_rows = await shared.rows("authentication", "authentication", run.cut, bucket)
     sign_in_rows = await shared.rows("sign-in", "sign-in", run.cut, bucket)
     gone = await shared.deleted_users(bucket)
-    before = None
-    if shared.previous is not None:
-        published = await shared.previous_records("users", bucket, run.cut, USER_LINES)
-        before = by_segment(run.cut, bucket, published)
+    before = await shared.previous_segments("users", bucket, run.cut, USER_LINES)
     reported: set[str] = set()
     if shared.drift_is_known:
         reported = await shared.reported("users-reported", "reported", run.cut, bucket)
@@ -75,7 +71,7 @@ async def build_members(
         users, tombstones = read_users(listed)
         received = decode_objects(linked, EDGES, "memberships")
         visible, kept_back = resolve(in_force(received), users, groups)
-        known = before[segment] if before is not None else None
+        known = before(segment) if before is not None else None
         authentication = shared.known_methods(known)
         authentication |= authentication_of(authenticated)
         now = _join(users, visible, authentication, sign_ins_of(signed_in))
@@ -137,10 +133,7 @@ async def build_groups(
     """Groups of one bucket. `edge_counts` has members and owners of each."""
     run = shared.run
     rows = await shared.rows("groups", "groups", run.group_cut, bucket)
-    before = None
-    if shared.previous is not None:
-        published = await shared.previous_records("groups", bucket, run.group_cut, GROUP_LINES)
-        before = by_segment(run.group_cut, bucket, published)
+    before = await shared.previous_segments("groups", bucket, run.group_cut, GROUP_LINES)
     changes: list[records.Change] = []
     counts = ChangeCounts()
     missed = 0
@@ -153,7 +146,7 @@ async def build_groups(
                 now.append(group_record(groups[object_id], members, owners))
             except ValueError:
                 raise InvalidPage(f"groups: {object_id} has a time that cannot be read.") from None
-        known = before[segment] if before is not None else None
+        known = before(segment) if before is not None else None
         changed, counted = compare("groups", known, now, run.started_at)
         missed += drift.count_objects(changed, known or {}, reported_groups)
         output.add(now)

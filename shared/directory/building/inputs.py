@@ -1,6 +1,6 @@
 """What all buckets of a run share, and how a bucket's rows and the last snapshot's records are reached."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,6 +113,22 @@ class BuildInput:
             found = [record for record in found if cut.bucket_of(_bucketed_by(record)) == bucket]
         return found
 
+    async def previous_segments[R: (records.User, records.Group)](
+        self, dataset: str, bucket: int, cut: Cut, decoder: msgspec.json.Decoder[R]
+    ) -> Callable[[int], dict[str, R]] | None:
+        """The last snapshot's records of a segment of this bucket, by id. None if there is no last snapshot.
+
+        Cut in the same way, they are decoded when they are asked for.
+        """
+        if self.previous is None:
+            return None
+        had = self.previous.group_cut if dataset == "groups" else self.previous.cut
+        if had != cut:
+            listed = await self.previous_records(dataset, bucket, cut, decoder)
+            return _by_segment(cut, bucket, listed).__getitem__
+        part = await open_part(self.output, self.previous.parts[dataset][bucket])
+        return lambda number: {record.id: record for record in part.segment(number, decoder)}
+
     async def previous_edges(self, bucket: int) -> list[Edge] | None:
         if self.previous is None:
             return None
@@ -145,7 +161,7 @@ def sign_ins_of(rows: bytes) -> dict[str, records.SignIn]:
     return {row.id: row.sign_in for row in _sign_in_rows.decode(rows)}
 
 
-def by_segment[R: (records.User, records.Group)](
+def _by_segment[R: (records.User, records.Group)](
     cut: Cut, bucket: int, listed: list[R]
 ) -> list[dict[str, R]]:
     """Records of a bucket by segment and id."""

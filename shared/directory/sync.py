@@ -29,6 +29,7 @@ from shared.directory.building import Builder
 from shared.directory.building.inputs import BuildInput, replaced_datasets
 from shared.directory.collectors import COLLECTORS
 from shared.directory.collectors.interface import SliceContext
+from shared.directory.cutting import BUCKET_ROWS, cut_of, expected_sizes
 from shared.directory.planning import buckets_with, touched_groups, touched_members
 from shared.directory.publish import compose, publish
 from shared.directory.schedule import is_due, may_be_incremental
@@ -46,14 +47,12 @@ from shared.errors import (
     StateUnreadable,
     StorageUnavailable,
 )
-from shared.graph import queries
 from shared.graph.paging import VisitedLinks
-from shared.graph.policy import Usage
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.manifest import Manifest, read_pointer
 from shared.snapshots.parts import StoredPart
 from shared.snapshots.retention import sweep_published
-from shared.snapshots.shuffle import POSITIONS, Cut, RowWriter
+from shared.snapshots.shuffle import RowWriter
 from shared.snapshots.state import (
     STATE_VERSION,
     Built,
@@ -69,16 +68,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BUCKET_ROWS = 16_384
-"""Most objects that a bucket holds on average: what one build message keeps in memory."""
-MAX_BUCKETS = 1_024
-SEGMENT_ROWS = 32
-"""Most objects that a segment holds on average: what stays in the processor's cache, and what is packed anew
-where one of them changed."""
 BUCKETS_A_MESSAGE = 8
 """What one message of an incremental run builds: most of a bucket is copied, and a message has its price."""
-UNKNOWN_SIZE_BUCKETS = 8
-"""Where Graph does not tell the size of the directory."""
 LARGE = 1024 * 1024
 """Memory for a piece of so many bytes is given back when the piece is freed."""
 LAST_ATTEMPT = 5
@@ -169,9 +160,11 @@ class DirectorySync:
             cut, group_cut = previous.cut, previous.group_cut
             datasets = [name for name in wanted if is_due(name, previous, started)]
         else:
-            users, groups = await self._sizes(previous)
+            users, groups = await expected_sizes(self.graph, previous, self.bucket_rows)
             totals = {"users": users, "groups": groups, "authentication": users, "sign-in": users}
-            cut, group_cut = self._cut(max(users, groups)), self._cut(groups)
+            # A group may be a member, too.
+            cut = cut_of(max(users, groups), self.bucket_rows)
+            group_cut = cut_of(groups, self.bucket_rows)
             datasets = [*wanted, *(INTERNAL_DATASETS if previous is not None else ())]
         run = Run(
             run_id=f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
@@ -215,37 +208,6 @@ class DirectorySync:
         await self.state.sweep(keep_run=run.run_id, keep_published=run.follows)
         await self._enqueue_pending(run)
         return run.run_id
-
-    def _cut(self, rows: int) -> Cut:
-        """How to cut this many objects."""
-        buckets = _power_of_two(rows / self.bucket_rows, MAX_BUCKETS)
-        return Cut(buckets, max(1, _power_of_two(rows / SEGMENT_ROWS, POSITIONS) // buckets))
-
-    async def _sizes(self, previous: Published | None) -> tuple[int, int]:
-        """How many users and groups to expect: Graph's count, else the last snapshot's, else a guess.
-
-        A wrong number costs nothing but bucket size, so no refusal matters here; the datasets' own requests
-        will say what is wrong.
-        """
-        sizes = []
-        for dataset in ("users", "groups"):
-            counted: int | None = None
-            try:
-                graph = await self.graph()
-                answer = await graph.send(
-                    queries.count(graph, dataset),
-                    Usage(),
-                    subject=f"the number of {dataset}",
-                    permission="Directory.Read.All",
-                    attempts=1,
-                )
-                counted = int(answer.body.decode("utf-8-sig"))
-            except (EntraConnectorError, ValueError) as error:
-                log.info("size unknown", extra={"dataset": dataset, "why": str(error)})
-            if counted is None and previous is not None:
-                counted = sum(part.ref.rows for part in previous.parts.get(dataset, []) if part)
-            sizes.append(UNKNOWN_SIZE_BUCKETS * self.bucket_rows if counted is None else counted)
-        return sizes[0], sizes[1]
 
     # --- working off ----------------------------------------------------------------------------------
 
@@ -644,11 +606,3 @@ def _describe(step: Step) -> str:
     of = step.dataset or step.stage or ""
     number = step.slice if step.slice is not None else step.batch
     return " ".join(str(word) for word in (step.action, of, number) if word not in ("", None))
-
-
-def _power_of_two(least: float, most: int) -> int:
-    """The smallest power of two that is at least this, from 1 to `most`."""
-    number = 1
-    while number < least and number < most:
-        number *= 2
-    return number

@@ -69,7 +69,7 @@ def tenant() -> Tenant:
 @pytest.fixture(autouse=True)
 def _small_segments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Parts of several gzip members, as those of a large tenant; and a folder to download to."""
-    monkeypatch.setattr("shared.directory.sync.SEGMENT_ROWS", 8)
+    monkeypatch.setattr("shared.directory.cutting.SEGMENT_ROWS", 8)
     monkeypatch.chdir(tmp_path)
 
 

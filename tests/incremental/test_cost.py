@@ -4,8 +4,8 @@ import pytest
 
 from sandbox.azurite import StorageAccount
 from sandbox.tenant import Directory, Tenant, churn, faults, generate
+from shared.directory.cutting import SEGMENT_ROWS
 from shared.directory.schedule import REFRESH_EVERY
-from shared.directory.sync import SEGMENT_ROWS
 from shared.snapshots.shuffle import Cut
 from shared.snapshots.state import Published
 from tests.incremental.support import (
@@ -176,7 +176,7 @@ async def test_new_description_of_a_group_touches_no_user(account: StorageAccoun
 async def test_segments_that_were_not_touched_are_the_same_bytes(
     account: StorageAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.directory.sync.SEGMENT_ROWS", 8)
+    monkeypatch.setattr("shared.directory.cutting.SEGMENT_ROWS", 8)
     tenant = Tenant(generate(users=120, seed=35))
     async with quick_world(tenant, account, bucket_rows=64, DIRECTORY_FORMATS=RENDERINGS) as w:
         before, kept = await run(w), await published(w)

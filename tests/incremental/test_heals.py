@@ -148,13 +148,13 @@ async def storm(account: StorageAccount, seed: int) -> None:
         await assert_nothing_left(w)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 1, 2, pytest.param(6, id="while edges are counted")])
 async def test_storage_that_fails_now_and_then(account: StorageAccount, seed: int) -> None:
     await storm(account, seed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3, 20))
+@pytest.mark.parametrize("seed", [3, 4, 5, *range(7, 20)])
 async def test_storage_that_fails_in_many_ways(account: StorageAccount, seed: int) -> None:
     await storm(account, seed)
 

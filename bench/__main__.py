@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bench.document import ONE_SCALE, SEVERAL_SCALES, VALIDATION, update
 from bench.growth import GrowthSummary
+from bench.pages.changes import INCREMENTAL_ROUNDS
 from bench.results import Growth, Results, SyncCost
 from bench.run import ROOT, Failed, Plan, grow, run, serving
 from bench.scale import SCALES, Scale
@@ -92,7 +93,7 @@ def _profile(plan: Plan, arguments: argparse.Namespace, console: Console) -> Non
         if arguments.profile == "full":
             costs = [served.sync("--profile")]
         else:
-            _, costs = served.syncs("--profile")
+            _, costs = served.syncs("--profile", rounds=INCREMENTAL_ROUNDS)
     for cost in costs:
         assert cost.profile is not None
         show_profile(cost.profile, console)

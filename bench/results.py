@@ -156,7 +156,7 @@ class Repetition(msgspec.Struct):
     bare: SyncCost
     """With no formats."""
     rounds: list[SyncCost]
-    """The incremental syncs that follow the default one, as `bench.pages.changes.ROUNDS` has them."""
+    """The syncs that follow the default one, as `bench.pages.changes.ROUNDS` has them."""
 
 
 class IndexingPair(msgspec.Struct):

@@ -83,10 +83,14 @@ class Served:
         return self.syncs(*arguments, rounds=0)[0]
 
     def syncs(self, *arguments: str, rounds: int = len(ROUNDS)) -> tuple[SyncCost, list[SyncCost]]:
-        """A full sync, and an incremental one after each round of changes, each in a process of its own."""
+        """A full sync, and another one after each round of changes, each in a process of its own."""
         with Azurite() as azurite:
-            costs = [self._sync(azurite, number, arguments) for number in range(1 + rounds)]
-        return costs[0], costs[1:]
+            full = self._sync(azurite, 0, arguments)
+            following = [
+                self._sync(azurite, number, [*arguments, *(["--full"] if happened.full else [])])
+                for number, happened in enumerate(ROUNDS[:rounds], 1)
+            ]
+        return full, following
 
     def workers(self, count: int) -> list[WorkerCost]:
         """One full sync by so many processes, which share a real queue."""

@@ -48,7 +48,7 @@ def growth_sections(summary: GrowthSummary) -> list[Section]:
     return [
         verdicts(summary.bars()),
         _sizes(summary),
-        *(_following(f"Incremental syncs, {one.scale.users:,} users", one.sync, one.rounds) for one in sizes),
+        *(_following(f"Syncs that follow, {one.scale.users:,} users", one.sync, one.rounds) for one in sizes),
         _workers(summary),
         _graph_time(sizes),
     ]
@@ -119,7 +119,7 @@ def _phases(summary: Summary) -> Section:
 def _incremental(summary: Summary) -> Section:
     """Of the last repetition; the bars have the spread of all."""
     last = summary.results.repetitions[-1]
-    return _following("Incremental syncs after the default one", last.sync, last.rounds)
+    return _following("Syncs after the default one", last.sync, last.rounds)
 
 
 def _following(title: str, full: SyncCost, rounds: list[SyncCost]) -> Section:
@@ -222,7 +222,7 @@ def _graph_time(sizes: list[Sized]) -> Section:
         full = full_time(one.scale, one.pages)
         rows.append(_graph_row(f"{one.scale.users:,} users, full", full))
         for number, happened in enumerate(ROUNDS, 1):
-            time = incremental_time(one.pages, number)
+            time = full if happened.full else incremental_time(one.pages, number)
             rows.append(_graph_row(f"{one.scale.users:,} users, {happened.name}", time))
     return Section(
         "Graph's part of a run, computed: the longest chain, since chains run side by side",

@@ -13,11 +13,14 @@ from bench.scale import Scale
 
 
 class Round(msgspec.Struct, frozen=True):
-    """What happened before an incremental sync. Shares are of all users, and of all memberships."""
+    """What happened before a sync that follows. Shares are of all users, and of all memberships."""
 
     name: str
     users: float = 0.0
     memberships: float = 0.0
+    full: bool = False
+    """Whether everything is read again and compared with the last snapshot: a full sync, as it is due once a
+    week. Its pages are those of the first one, so what changed in between changes back."""
 
 
 SHARE = 0.001
@@ -25,8 +28,11 @@ ROUNDS = (
     Round("0.1 % of users", SHARE),
     Round("0.1 % of users and of memberships", SHARE, SHARE),
     Round("nothing"),
+    Round("all read again", full=True),
 )
 """In the order in which they happen, one sync after each."""
+INCREMENTAL_ROUNDS = sum(not one.full for one in ROUNDS)
+"""They come first."""
 
 
 class ChangeMaker:

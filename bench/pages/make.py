@@ -22,6 +22,7 @@ FIRST: dict[str, Kind] = {
     "/v1.0/users": "users",
     GROUPS_DELTA: "groups",
     "/v1.0/reports/authenticationMethods/userRegistrationDetails": "authentication",
+    "/v1.0/directory/deletedItems/graph.user": "deleted-users",
 }
 """Where a chain begins; every other page is found by its link."""
 MINT: Kind = "users-latest"
@@ -78,6 +79,7 @@ def make_pages(scale: Scale, origin: str, directory: Path) -> None:
     groups.add_all(cut_groups(make_groups(scale, users, rng, changes)))
     groups.end()
 
+    chain("deleted-users", _PATHS["deleted-users"]).end()
     chain(MINT, USERS_DELTA, users_delta(0)).end()
     chain(users_delta(0), USERS_DELTA, users_delta(1)).end()
     for number in range(1, len(ROUNDS) + 1):

@@ -1,4 +1,4 @@
-"""One sync in one process: a full one into an empty account, an incremental one where a snapshot lies.
+"""One sync in one process: a full one into an empty account, else an incremental one, or a full one again.
 
 Messages wait in a list instead of a queue, and are worked off one after the other.
 """
@@ -31,8 +31,11 @@ class MessageList:
         self.waiting.append(step)
 
 
-async def measure(origin: str, formats: str | None, number: int, *, profiled: bool) -> SyncCost:
-    """Run sync `number` into this account, from 0. `formats` None is the app's default."""
+async def measure(
+    origin: str, formats: str | None, number: int, *, full: bool = False, profiled: bool = False
+) -> SyncCost:
+    """Run sync `number` into this account, from 0. `formats` None is the app's default; `full` asks for a
+    full one, which only the first is otherwise."""
     stopwatch = Stopwatch()
     messages = MessageList()
     async with engine(origin, formats, messages, stopwatch, number=number) as app:
@@ -43,7 +46,7 @@ async def measure(origin: str, formats: str | None, number: int, *, profiled: bo
         sampler = Sampler(stopwatch) if profiled else None
         began = time.perf_counter()
         with stopwatch.during("start of the run"):
-            await sync.tick()
+            await (sync.start(full=True) if full else sync.tick())
         while messages.waiting:
             step = messages.waiting.popleft()
             with stopwatch.during(f"{step.action} {step.dataset or step.stage or ''}".strip()):
@@ -84,10 +87,17 @@ def main() -> None:
     parser.add_argument("--origin", required=True)
     parser.add_argument("--formats", help="DIRECTORY_FORMATS; may be empty")
     parser.add_argument("--number", type=int, default=0, help="of the run in this account, from 0")
+    parser.add_argument("--full", action="store_true", help="read everything again")
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     cost = asyncio.run(
-        measure(arguments.origin, arguments.formats, arguments.number, profiled=arguments.profile)
+        measure(
+            arguments.origin,
+            arguments.formats,
+            arguments.number,
+            full=arguments.full,
+            profiled=arguments.profile,
+        )
     )
     print(msgspec.json.encode(cost).decode())
 

@@ -75,7 +75,7 @@ def test_sync_publishes_everything_with_the_least_requests(results: Results) -> 
 
 
 def test_incremental_syncs_follow_the_links_that_the_last_one_stored(results: Results) -> None:
-    users, memberships, nothing = results.repetitions[0].rounds
+    users, memberships, nothing, _ = results.repetitions[0].rounds
     full = results.repetitions[0].sync
     for sync in (users, memberships, nothing):
         assert sync.kind == "incremental"
@@ -91,6 +91,16 @@ def test_incremental_syncs_follow_the_links_that_the_last_one_stored(results: Re
     assert sum(nothing.changes.values()) == 0
     assert (nothing.touched.members, nothing.touched.groups) == (0, 0)
     assert nothing.digest == memberships.digest != users.digest != full.digest
+
+
+def test_all_read_again_is_a_full_sync_that_compares(results: Results) -> None:
+    *_, nothing, again = results.repetitions[0].rounds
+    assert again.kind == "full"
+    # Beside all pages, what the deltas tell and who lies in the bin.
+    assert again.requests == RUN_SCALE.least_requests + 3
+    assert again.rows == nothing.rows | {"memberships": results.repetitions[0].sync.rows["memberships"]}
+    assert again.changes["users"] >= 2
+    assert again.touched.members == again.touched.all_members
 
 
 def test_each_cost_is_measured(results: Results) -> None:
@@ -205,7 +215,7 @@ def test_stored_links_lead_from_round_to_round(tmp_path: Path) -> None:
         page = DECODERS[decoder].decode(gunzip(archive.stored(kind, archive.count(kind) - 1)))
         assert page.delta_link is not None
         assert page.delta_link.endswith(f".{then}.0")
-    assert [archive.facts[users_delta(n)].objects for n in range(4)] == [0, 2, 2, 0]
+    assert [archive.facts[users_delta(n)].objects for n in range(5)] == [0, 2, 2, 0, 0]
     changed = DECODERS["groups"].decode(gunzip(archive.stored(groups_delta(2), 0))).value
     links = [link for group in changed for link in group.members]
     assert len(links) == 10

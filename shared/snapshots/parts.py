@@ -76,11 +76,16 @@ class PartWriter:
         return await _store(container, folder, content, self._sizes, self._rows)
 
     async def store_as(self, container: BlobContainer, path: str) -> PartRef | None:
-        """Store the part under a name of its own, for what belongs to one run. None if it has no rows."""
+        """Store the part under a name of its own, for what belongs to one run. None if it has no rows.
+
+        What has the name already stays: the same rows, stored by another worker, on whose machine they may
+        have become other bytes. A manifest may name them by now.
+        """
         content = self._content.getvalue()
         if not content:
             return None
-        await container.write(path, content, content_type=CONTENT_TYPE)
+        if await container.write(path, content, new=True, content_type=CONTENT_TYPE) is None:
+            content = await container.read(path) or content
         return PartRef(path, sum(self._rows), len(content), hashlib.sha256(content).hexdigest())
 
 

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BUCKETS_A_MESSAGE = 8
+BUCKETS_A_MESSAGE = 16
 """What one message of an incremental run builds: most of a bucket is copied, and a message has its price."""
 LARGE = 1024 * 1024
 """Memory for a piece of so many bytes is given back when the piece is freed."""

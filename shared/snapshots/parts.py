@@ -7,7 +7,6 @@ eighth of zlib's default for a sixth more bytes, and any gzip reader reads it.
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from itertools import accumulate
@@ -24,7 +23,6 @@ GZIP_WINDOW = 16 + 15
 
 CONTENT_TYPE = "application/gzip"
 
-_line_ends = re.compile(rb"\n").finditer
 _encoder = msgspec.json.Encoder()
 
 
@@ -105,7 +103,12 @@ class Lines:
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self._begins = [0, *(end.end() for end in _line_ends(content))]
+        self._begins = [0]
+        find = content.find
+        end = find(b"\n")
+        while end >= 0:
+            self._begins.append(end + 1)
+            end = find(b"\n", end + 1)
 
     def __len__(self) -> int:
         return len(self._begins) - 1

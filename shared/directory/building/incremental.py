@@ -36,6 +36,9 @@ from shared.snapshots.parts import PartPatch, open_part
 from shared.snapshots.shuffle import BucketRows
 from shared.snapshots.state import Built
 
+SEGMENTS_A_TURN = 16
+"""After so many, some milliseconds of work, others in the process get their turn."""
+
 
 class _Told(msgspec.Struct, gc=False):
     """As much of a user's row as says whether the user is there."""
@@ -92,7 +95,7 @@ async def build_members(
     with_sign_in = previous.counted["sign-in"][bucket]
     replaced = shared.replaced
     touched = {*linked.by_segment, *rows.users.filled(), *rows.authentication.filled()}
-    for number in range(run.cut.segments) if replaced else sorted(touched):
+    for turn, number in enumerate(range(run.cut.segments) if replaced else sorted(touched), 1):
         wanted = linked.by_segment.get(number, set())
         segment = users.segment(number)
         documents, tombstones = read_changes(rows.users.segment(number))
@@ -126,7 +129,8 @@ async def build_members(
         for some, step in ((known, -1), (now, 1)):
             with_authentication += step * sum(user.authentication is not None for user in some.values())
             with_sign_in += step * sum(user.sign_in is not None for user in some.values())
-        await asyncio.sleep(0)
+        if turn % SEGMENTS_A_TURN == 0:
+            await asyncio.sleep(0)
 
     return Built(
         parts={**await users.store(shared.output), "memberships": memberships},
@@ -224,7 +228,7 @@ async def build_groups(
         recounted.setdefault(groups.number_of(group_id), set()).add(group_id)
     changes: list[records.Change] = []
     counts = ChangeCounts()
-    for number in sorted({*recounted, *rows.filled()}):
+    for turn, number in enumerate(sorted({*recounted, *rows.filled()}), 1):
         told = read_group_changes(rows.segment(number))
         ids = {*told, *recounted.get(number, ())}
         known = groups.segment(number).records(ids)
@@ -246,7 +250,8 @@ async def build_groups(
         )
         changes += changed
         counts.add(counted)
-        await asyncio.sleep(0)
+        if turn % SEGMENTS_A_TURN == 0:
+            await asyncio.sleep(0)
     return Built(
         parts=await groups.store(shared.output),
         changes={"groups": counts},

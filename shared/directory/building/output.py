@@ -17,7 +17,7 @@ from shared.snapshots.state import KEPT, Run, Stage, StateStore
 
 SEGMENT_EDGES = 128
 """Most edges that a segment of memberships holds on average."""
-FEW_CHANGES = 512
+FEW_CHANGES = 256
 """Of a bucket: so many wait for those of the next ones."""
 
 type EdgeCounts = dict[str, tuple[int, int]]

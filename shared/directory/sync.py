@@ -496,13 +496,7 @@ class DirectorySync:
         """What all buckets of a stage came to."""
         builder = self._builder
         here = builder.built if builder is not None and builder.run_id == run.run_id else {}
-        whole: dict[int, Built] = {}
-        for batch in range(len(run.batches(stage))):
-            built = here.get((stage, batch)) or await self.state.built(run.run_id, stage, batch)
-            if built is None:
-                raise StaleMessage(f"run {run.run_id} was swept")
-            whole |= built
-        return whole
+        return await self.state.built_whole(run, stage, here)
 
     async def _previous(self, run: Run) -> Published | None:
         """The snapshot that the run is compared with. Raises `SnapshotLost` if it is there no longer."""

@@ -14,12 +14,13 @@ commits them as well, and a crash between the two leaves the old pair in place.
 """
 
 import hashlib
+from collections.abc import Mapping
 from itertools import batched
 from typing import Literal
 
 import msgspec
 
-from shared.errors import StateUnreadable
+from shared.errors import StaleMessage, StateUnreadable
 from shared.graph.policy import Usage
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.manifest import ChangeCounts
@@ -272,6 +273,21 @@ class StateStore:
         path = self._built_path(run_id, stage, batch)
         content = await self.container.read(path)
         return _decoded(content, dict[int, Built], path) if content else None
+
+    async def built_whole(
+        self, run: Run, stage: Stage, known: Mapping[tuple[Stage, int], dict[int, Built]]
+    ) -> dict[int, Built]:
+        """What all buckets of a stage came to; messages that are `known` are not read again.
+
+        Raises `StaleMessage` if one is not there: the run has been swept.
+        """
+        whole: dict[int, Built] = {}
+        for batch in range(len(run.batches(stage))):
+            built = known.get((stage, batch)) or await self.built(run.run_id, stage, batch)
+            if built is None:
+                raise StaleMessage(f"run {run.run_id} was swept")
+            whole |= built
+        return whole
 
     async def save_built(self, run_id: str, stage: Stage, batch: int, built: dict[int, Built]) -> None:
         await self.container.write(self._built_path(run_id, stage, batch), msgspec.json.encode(built))

@@ -15,7 +15,7 @@ from shared.directory.building.inputs import COUNT_ROWS, GROUP_LINES, USER_LINES
 from shared.directory.building.labels import LabelsWriter, label_groups, labels_by_bucket, read_labels
 from shared.directory.building.output import ChangesWriter, Output
 from shared.directory.building.patch import PatchedBucket
-from shared.errors import SnapshotLost, StaleMessage
+from shared.errors import SnapshotLost
 from shared.formats import formats_named
 from shared.formats.interface import GroupLabel, RenderContext
 from shared.snapshots.blobs import BlobContainer
@@ -183,13 +183,8 @@ class Builder:
             assert previous is not None
             table = await read_edge_table(self._in.state, previous, bucket)
         if self._counted is None:
-            counted: list[RowFile] = []
-            for batch in range(len(run.batches("members"))):
-                built = await self._state.built(run.run_id, "members", batch)
-                if built is None:
-                    raise StaleMessage(f"run {run.run_id} was swept")
-                counted += [one.counts for one in built.values() if one.counts]
-            self._counted = counted
+            built = await self._state.built_whole(run, "members", self.built)
+            self._counted = [one.counts for one in built.values() if one.counts]
         counts: dict[str, tuple[int, int]] = {}
         for file in self._counted:
             rows = await read_rows(self._in.state, [file], "counts", run.group_cut, bucket, self._in.kept)

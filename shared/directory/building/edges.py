@@ -23,7 +23,7 @@ from shared.directory.memberships import Edge, apply_edges, as_published, edge_o
 from shared.formats.interface import GroupLabel
 from shared.snapshots.manifest import ChangeCounts
 from shared.snapshots.parts import PartPatch, PartReader
-from shared.snapshots.shuffle import Cut, position_of
+from shared.snapshots.shuffle import Cut
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -77,20 +77,20 @@ class MovedEdges:
 
 def move_edges(before: PartReader, patch: PartPatch, hidden: list[Edge], moves: Moves) -> MovedEdges:
     """The edges after the run. Segments of memberships that changed are put into `patch`."""
-    shift = Cut(1, edge_segments(before)).shift
-    touched = {position_of(group_id) >> shift for group_id in _groups_of(hidden, moves)}
+    cut = Cut(1, edge_segments(before))
+    touched = {cut.segment_of(group_id) for group_id in _groups_of(hidden, moves)}
     touched |= _segments_with(before, {*moves.came, *moves.groups})
     listed = {number: _edges(before, number) for number in sorted(touched)}
     known = [edge for edges in listed.values() for edge in edges]
 
-    looked_at = [edge for edge in hidden if position_of(edge[0]) >> shift in touched]
+    looked_at = [edge for edge in hidden if cut.segment_of(edge[0]) in touched]
     still_hidden = [edge for edge in looked_at if edge[0] not in moves.retold]
     visible, kept_back = resolve(
         apply_edges([*known, *still_hidden], moves.received), _Alive(known, moves), moves.labels
     )
     by_segment: dict[int, list[Edge]] = {number: [] for number in listed}
     for edge in as_published(visible):
-        by_segment[position_of(edge[0]) >> shift].append(edge)
+        by_segment[cut.segment_of(edge[0])].append(edge)
     was: list[Edge] = []
     now: list[Edge] = []
     for number, edges in by_segment.items():
@@ -99,7 +99,7 @@ def move_edges(before: PartReader, patch: PartPatch, hidden: list[Edge], moves: 
             was += listed[number]
             now += edges
 
-    untouched = [edge for edge in hidden if position_of(edge[0]) >> shift not in touched]
+    untouched = [edge for edge in hidden if cut.segment_of(edge[0]) not in touched]
     moved = MovedEdges(hidden=as_published(sorted([*untouched, *kept_back], key=_member_id)))
     moved.changes, moved.counted = compare_memberships(was, now)
     had, has = set(was), set(now)

@@ -17,7 +17,7 @@ from shared.graph import objects
 from shared.graph.paging import decode_objects
 from shared.snapshots.blobs import BlobContainer
 from shared.snapshots.parts import open_part
-from shared.snapshots.shuffle import BucketRows, Cut, position_of, read_rows
+from shared.snapshots.shuffle import BucketRows, Cut, read_rows
 from shared.snapshots.state import Checkpoint, Published, Run
 
 USER_LINES = msgspec.json.Decoder(records.User)
@@ -166,9 +166,9 @@ def _by_segment[R: (records.User, records.Group)](
 ) -> list[dict[str, R]]:
     """Records of a bucket by segment and id."""
     segments: list[dict[str, R]] = [{} for _ in range(cut.segments)]
-    shift, first = cut.shift, bucket * cut.segments
+    first = bucket * cut.segments
     for record in listed:
-        segments[(position_of(record.id) >> shift) - first][record.id] = record
+        segments[cut.segment_of(record.id) - first][record.id] = record
     return segments
 
 
